@@ -1,0 +1,171 @@
+//! The configuration as the agent uses it: everything resolved, everything valid.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::group::Settings;
+
+/// A whole configuration file. Only [`super::load`] makes one.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What concerns the agent as a whole.
+    pub agent: Agent,
+    /// The groups, in the order of the file; the position is the group's slot in `LEASES`.
+    pub groups: Vec<Group>,
+}
+
+/// `[agent]`
+#[derive(Clone, Debug)]
+pub struct Agent {
+    /// Where `rais.sock` lives.
+    pub run_dir: PathBuf,
+    /// Where the BPF link and maps are pinned, below `v<schema>/`.
+    pub bpf_dir: PathBuf,
+    /// What answers for the addresses.
+    pub data_plane: DataPlaneKind,
+    /// How the XDP program is attached.
+    pub xdp_mode: XdpMode,
+    /// `SCHED_FIFO` and locked memory for the protocol threads where permitted.
+    pub realtime: bool,
+}
+
+/// `data_plane`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DataPlaneKind {
+    /// The XDP program.
+    Xdp,
+}
+
+/// `xdp_mode`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum XdpMode {
+    /// Native where it is known to work, else generic.
+    Auto,
+    /// In the driver, or not at all.
+    Native,
+    /// In the kernel's common path.
+    Generic,
+}
+
+/// A network interface as found on this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Its name.
+    pub name: String,
+    /// Its index.
+    pub index: u32,
+    /// Its hardware address.
+    pub mac: [u8; 6],
+    /// Its addresses, IPv4 before IPv6, in the kernel's order; link-local IPv6 ones last.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// One `[[group]]`.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// What the decision maker needs.
+    pub settings: Settings,
+    /// Multicast address and UDP port.
+    pub address: SocketAddr,
+    /// Where control messages go and come.
+    pub control_interfaces: Vec<Interface>,
+    /// Where clients are.
+    pub service_interface: Interface,
+    /// How messages are protected.
+    pub seal: Seal,
+    /// `[[group.test]]`
+    pub tests: Vec<Test>,
+    /// `[[group.load]]`
+    pub loads: Vec<Load>,
+    /// `[group.scripts]`
+    pub scripts: Scripts,
+}
+
+/// How messages are protected.
+#[derive(Clone, Debug)]
+pub enum Seal {
+    /// Sealed with the first, opened with any. Never empty.
+    Keys(Vec<Key>),
+    /// In clear, for trying things out; said in every status.
+    Insecure,
+}
+
+/// A group key: 32 bytes that never appear in a log.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Key(pub [u8; 32]);
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key(…)")
+    }
+}
+
+/// One test object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Test {
+    /// Name, unique in the group.
+    pub name: String,
+    /// What is tested.
+    pub kind: TestKind,
+    /// Time between the starts of two runs.
+    pub interval: Duration,
+    /// A run that takes longer is a failure.
+    pub timeout: Duration,
+    /// So many successes in a row make a failing test pass. At least 1.
+    pub rise: u32,
+    /// So many failures in a row make a passing test fail. At least 1.
+    pub fall: u32,
+}
+
+/// What is tested.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TestKind {
+    /// A TCP connection can be made (`address = "127.0.0.1:8080"`).
+    Tcp(SocketAddr),
+    /// A program exits with 0 (`command = "/path"` or `["/path", "arg"]`).
+    Script(Vec<String>),
+}
+
+/// One load object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// What is measured.
+    pub kind: LoadKind,
+    /// What counts as full, in the unit of the measure.
+    pub capacity: u32,
+}
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoadKind {
+    /// Traffic of all service addresses of the group here, a second.
+    Traffic(TrafficUnit),
+}
+
+/// `unit` of a traffic load object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrafficUnit {
+    /// Bytes a second.
+    Bytes,
+    /// Packets a second.
+    Packets,
+    /// New TCP connections a second.
+    Connections,
+}
+
+/// `[group.scripts]`
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scripts {
+    /// Run after an address was opened.
+    pub acquire: Option<PathBuf>,
+    /// Run before an address is withdrawn.
+    pub release: Option<PathBuf>,
+    /// Run when the tests begin to fail.
+    pub test_failed: Option<PathBuf>,
+    /// Run when an address cannot be assigned.
+    pub cannot_assign: Option<PathBuf>,
+    /// Deadline of each; past it the process group is killed.
+    pub timeout: Duration,
+}

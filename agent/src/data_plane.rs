@@ -1,0 +1,47 @@
+//! Holding addresses: what answers for them, and until when.
+
+use std::net::IpAddr;
+
+use rais_common::time::Time;
+
+/// A change of the data plane failed.
+#[derive(Debug, thiserror::Error)]
+#[error("data plane: {what}: {source}")]
+pub struct DataPlaneError {
+    /// What was tried.
+    pub what: String,
+    /// What the system said.
+    pub source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+/// Answers for exactly the open addresses of one group while its lease lives.
+///
+/// Each call is quick enough for the heartbeat path: a map write, never a wait. After
+/// [`fence`](Self::fence) returned, no packet to the address is answered or accepted on this host
+/// until [`open`](Self::open).
+pub trait DataPlane: Send {
+    /// This address is this host's, and is not to be answered for. Requests and traffic for it
+    /// are dropped, so that the kernel does not answer in our stead.
+    ///
+    /// # Errors
+    /// The address may still be answered for: revoke the lease.
+    fn fence(&mut self, address: IpAddr) -> Result<(), DataPlaneError>;
+
+    /// Answer for this address while the lease lives.
+    ///
+    /// # Errors
+    /// The address is not answered for.
+    fn open(&mut self, address: IpAddr) -> Result<(), DataPlaneError>;
+
+    /// This address is none of this host's any more; packets for it pass untouched.
+    ///
+    /// # Errors
+    /// The address stays fenced.
+    fn forget(&mut self, address: IpAddr) -> Result<(), DataPlaneError>;
+
+    /// The group's lease ends at `until`, wherever that lies. [`Time::ZERO`] revokes it.
+    ///
+    /// # Errors
+    /// The lease is as it was.
+    fn lease(&mut self, until: Time) -> Result<(), DataPlaneError>;
+}

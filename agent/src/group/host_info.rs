@@ -1,0 +1,72 @@
+//! The host information entry: what a host says about itself.
+
+use std::fmt;
+use std::net::IpAddr;
+
+/// A host's identity in its groups: its first control address. The lowest live one leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HostId(pub IpAddr);
+
+impl fmt::Display for HostId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Where a host stands in the group's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Listens, after its start or after its lease lapsed: neither leads nor is assigned.
+    Joining,
+    /// Takes part.
+    Member,
+    /// Releases what it has and goes: neither leads nor is assigned.
+    Leaving,
+}
+
+/// State of a service address on the host that lists it. Absent is not served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressState {
+    /// Assigned; being put in place.
+    Acquiring,
+    /// Answered for.
+    Online,
+    /// Being given up; may still be answered for.
+    Releasing,
+}
+
+/// A service address on the host that lists it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Served {
+    /// The address.
+    pub address: IpAddr,
+    /// How far along it is.
+    pub state: AddressState,
+    /// Number of the assignment it is held under.
+    pub epoch: u64,
+}
+
+/// What a host says about itself. Its id is the source of the message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostInfo {
+    /// Addresses of its control interfaces.
+    pub control_addresses: Vec<IpAddr>,
+    /// Its tests pass. Always false for an observer.
+    pub ok: bool,
+    /// The operator forbids it new addresses.
+    pub quiesced: bool,
+    /// Where it stands in the group's life.
+    pub phase: Phase,
+    /// Whose orders it follows.
+    pub leader: Option<HostId>,
+    /// Current load, in the unit of `capacity`.
+    pub load: u32,
+    /// Current capacity; 0 counts as full.
+    pub capacity: u32,
+    /// Addresses that belong to it, ascending.
+    pub preferred: Vec<IpAddr>,
+    /// Addresses it has, ascending.
+    pub served: Vec<Served>,
+    /// Addresses it tried and could not take lately, ascending: not to be assigned to it now.
+    pub refused: Vec<IpAddr>,
+}

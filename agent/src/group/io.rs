@@ -1,0 +1,323 @@
+//! The only way into and out of a [`Group`](super::Group): events in, actions out.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use rais_common::time::Time;
+
+use super::{HostId, Message};
+
+/// Something that happened outside.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// Time passed: a deadline is due. Everything received before `now` has been handed in: the
+    /// control sockets were drained before the clock was read.
+    Tick,
+    /// A message arrived that was genuine, fresh and from another host.
+    Received {
+        /// When it arrived, by the kernel's receive timestamp; not in the future.
+        at: Time,
+        /// What it says.
+        message: Message,
+    },
+    /// A heartbeat left on at least one control interface and the lease was renewed.
+    HeartbeatSent {
+        /// The lease that came with it ([`Action::Heartbeat`]).
+        lease_until: Time,
+    },
+    /// [`Action::Configure`] was carried out.
+    Configured {
+        /// The address.
+        address: IpAddr,
+        /// Its epoch.
+        epoch: u64,
+        /// Whether the address is in place; else why not.
+        result: Result<(), String>,
+    },
+    /// [`Action::Open`] failed. What was opened counts as open unless this follows.
+    OpenFailed {
+        /// The address.
+        address: IpAddr,
+        /// Its epoch.
+        epoch: u64,
+        /// Why.
+        error: String,
+    },
+    /// An acquire or release script ended.
+    ScriptEnded {
+        /// Which.
+        script: AddressScript,
+        /// The address it was for.
+        address: IpAddr,
+        /// Its epoch.
+        epoch: u64,
+        /// Whether it did its work; else why not.
+        result: Result<(), String>,
+    },
+    /// [`Action::Deconfigure`] was carried out: the address is off the interface.
+    Deconfigured {
+        /// The address.
+        address: IpAddr,
+        /// Its epoch.
+        epoch: u64,
+        /// Whether it went; else why not.
+        result: Result<(), String>,
+    },
+    /// What the test objects say, together.
+    Health {
+        /// All pass.
+        ok: bool,
+        /// In words, for people.
+        detail: String,
+    },
+    /// What the load objects say, together.
+    Load {
+        /// Current load.
+        load: u32,
+        /// Current capacity, in the same unit.
+        capacity: u32,
+    },
+    /// The operator quiesces (true) or resumes this host.
+    Quiesce(bool),
+    /// The agent is to end: release everything.
+    Shutdown,
+    /// Another machine claimed an address this host holds.
+    Conflict {
+        /// The address.
+        address: IpAddr,
+        /// The claimant's hardware address.
+        mac: [u8; 6],
+    },
+}
+
+/// Scripts that are run for an address, before it changes its state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressScript {
+    /// After the address was opened, before it counts as online.
+    Acquire,
+    /// Before the address is withdrawn.
+    Release,
+}
+
+/// Something to be done outside. Carried out in order: a withdrawal precedes the message that
+/// concedes the address.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Data plane, inline: these are this host's, and are not to be answered for.
+    Fence(Vec<IpAddr>),
+    /// Data plane, inline: answer for this one while the lease lives.
+    Open {
+        /// The address.
+        address: IpAddr,
+        /// Its epoch, for [`Event::OpenFailed`].
+        epoch: u64,
+    },
+    /// Data plane, inline: this one is no longer this host's.
+    Forget(IpAddr),
+    /// Send a heartbeat over every control interface. If it left on at least one, renew the
+    /// lease and report [`Event::HeartbeatSent`].
+    Heartbeat {
+        /// An [`Info`](super::Info).
+        message: Message,
+        /// Until when the XDP program may answer. Counted from the time handed to the group,
+        /// which was read before sending.
+        lease_until: Time,
+    },
+    /// Send an order over every control interface.
+    Send(Message),
+    /// Scripts thread: put the address in place. Ends with [`Event::Configured`].
+    Configure {
+        /// The address.
+        address: IpAddr,
+        /// Its epoch.
+        epoch: u64,
+    },
+    /// Scripts thread: take the address away. Ends with [`Event::Deconfigured`].
+    Deconfigure {
+        /// The address.
+        address: IpAddr,
+        /// Its epoch.
+        epoch: u64,
+    },
+    /// Scripts thread: run a script. Ends with [`Event::ScriptEnded`].
+    RunScript {
+        /// Which.
+        script: AddressScript,
+        /// For which address.
+        address: IpAddr,
+        /// Its epoch.
+        epoch: u64,
+        /// Why, for the script's environment.
+        reason: Reason,
+    },
+    /// Send gratuitous ARP or unsolicited neighbour advertisements for these.
+    Announce(Vec<IpAddr>),
+    /// Write down what happened; scripts and traps that go with it follow from it.
+    Report(Report),
+    /// Everything is released: the agent may end.
+    Stopped,
+}
+
+/// Why an address moves or stays away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// Nobody served it.
+    Unserved,
+    /// Its preferred host is available again.
+    Failback,
+    /// Several hosts had it.
+    Duplicate,
+    /// The address is not valid: unknown, or orphaned for too long.
+    Expired,
+    /// An action took longer than its limit.
+    Stuck,
+    /// The holder was above its high water mark.
+    Balance,
+    /// The operator asked.
+    Operator,
+    /// This host's tests fail.
+    TestFailed,
+    /// This host's own lease ran out.
+    LeaseLapsed,
+    /// Another host holds it under a higher epoch.
+    Superseded,
+    /// Fewer hosts are in sight than the quorum asks for.
+    QuorumLost,
+    /// This host's agent is ending.
+    Shutdown,
+    /// The acquire script, the interface or the data plane failed.
+    AcquireFailed,
+}
+
+impl Reason {
+    /// The word for it in events, status and `RAIS_REASON`.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Unserved => "unserved",
+            Self::Failback => "failback",
+            Self::Duplicate => "duplicate",
+            Self::Expired => "expired",
+            Self::Stuck => "stuck",
+            Self::Balance => "balance",
+            Self::Operator => "operator",
+            Self::TestFailed => "test-failed",
+            Self::LeaseLapsed => "lease-lapsed",
+            Self::Superseded => "superseded",
+            Self::QuorumLost => "quorum-lost",
+            Self::Shutdown => "shutdown",
+            Self::AcquireFailed => "acquire-failed",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// Something worth telling people, scripts and trap receivers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// This host leads, follows another, or nobody.
+    Leader(Option<HostId>),
+    /// A host came into sight.
+    HostUp(HostId),
+    /// A host fell silent for the timeout.
+    HostDown(HostId),
+    /// A host took its leave.
+    HostLeft(HostId),
+    /// This host, as leader, gave an order about an address.
+    Ordered {
+        /// True for Acquire.
+        acquire: bool,
+        /// The address.
+        address: IpAddr,
+        /// To whom.
+        to: HostId,
+        /// Under which epoch.
+        epoch: u64,
+        /// Why.
+        reason: Reason,
+    },
+    /// An address is online on this host.
+    Acquired {
+        /// The address.
+        address: IpAddr,
+        /// Its epoch.
+        epoch: u64,
+        /// Why it was assigned.
+        reason: Reason,
+        /// How long it took since the order.
+        took: std::time::Duration,
+    },
+    /// This host could not take an address.
+    AcquireFailed {
+        /// The address.
+        address: IpAddr,
+        /// Its epoch.
+        epoch: u64,
+        /// In words.
+        error: String,
+    },
+    /// An address is no longer served by this host.
+    Released {
+        /// The address.
+        address: IpAddr,
+        /// The epoch it was held under.
+        epoch: u64,
+        /// Why.
+        reason: Reason,
+    },
+    /// A release script or the interface failed; the address was withdrawn all the same.
+    ReleaseFailed {
+        /// The address.
+        address: IpAddr,
+        /// The epoch it was held under.
+        epoch: u64,
+        /// In words.
+        error: String,
+    },
+    /// The tests began to fail (once per occurrence).
+    TestFailed {
+        /// In words.
+        detail: String,
+    },
+    /// The tests pass again.
+    TestPassed,
+    /// No host can take an address (once per occurrence).
+    CannotAssign(IpAddr),
+    /// The lease ran out: this host was paused, starved or could not send.
+    LeaseLapsed {
+        /// For how long it was without a lease.
+        late: std::time::Duration,
+        /// How many addresses it had.
+        addresses: usize,
+    },
+    /// Fewer hosts than the quorum are in sight, or enough again.
+    Quorum {
+        /// Enough.
+        met: bool,
+        /// How many are live, this one included.
+        live: usize,
+    },
+    /// Two hosts call the same address their preferred one; the lower id is believed.
+    PreferredTwice {
+        /// The address.
+        address: IpAddr,
+        /// The two hosts, the one believed first.
+        hosts: [HostId; 2],
+    },
+    /// Another machine claimed an address this host holds.
+    Conflict {
+        /// The address.
+        address: IpAddr,
+        /// Its hardware address.
+        mac: [u8; 6],
+    },
+    /// The operator quiesced or resumed this host.
+    Quiesced(bool),
+    /// This host took up a higher boot epoch, because others remember a higher one of it.
+    BootRaised,
+}

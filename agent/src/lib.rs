@@ -1,0 +1,6 @@
+//! The rais agent as a library: see `ARCHITECTURE.md` for the rooms and the one direction of data.
+
+pub mod clock;
+pub mod config;
+pub mod data_plane;
+pub mod group;

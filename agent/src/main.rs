@@ -1,0 +1,3 @@
+//! The `rais` command.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! ARP requests and replies on bounded bytes (RFC 826, RFC 5227).

@@ -1,0 +1,9 @@
+//! What the agent and its XDP program share, so that neither can drift from the other:
+//! the layout of the BPF maps ([`maps`]), the ARP rules ([`arp`]) and the clock both compare
+//! leases on ([`time`]).
+
+#![no_std]
+
+pub mod arp;
+pub mod maps;
+pub mod time;

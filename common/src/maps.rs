@@ -1,0 +1,126 @@
+//! Keys and values of the BPF maps: the contract between the agent, the XDP program and whoever
+//! looks with `bpftool map dump`. A change of any layout raises [`SCHEMA`].
+
+/// Version of the layouts below. Part of the path the maps are pinned under, because the kernel
+/// reuses a pinned map without comparing what is in it.
+pub const SCHEMA: u32 = 1;
+
+/// Most service addresses one machine can hold, all groups and interfaces together.
+pub const MAX_ADDRESSES: u32 = 65_536;
+
+/// Most service groups one agent can be in.
+pub const MAX_GROUPS: u32 = 256;
+
+/// Key of `SERVICE_ADDRS` and `TRAFFIC`: an address on an interface.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServiceKey {
+    /// The address in network byte order; IPv4 as `::ffff:a.b.c.d`.
+    pub address: [u8; 16],
+    /// Index of the service interface.
+    pub ifindex: u32,
+}
+
+/// `ServiceEntry::state`: this host's, but not to be answered for. Requests and traffic are
+/// dropped, so that the kernel does not answer in our stead.
+pub const STATE_FENCED: u16 = 0;
+/// `ServiceEntry::state`: answered for and passed while the group's lease lives; fenced after.
+pub const STATE_OPEN: u16 = 1;
+
+/// Value of `SERVICE_ADDRS`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServiceEntry {
+    /// Index into `LEASES`.
+    pub group_slot: u32,
+    /// [`STATE_FENCED`] or [`STATE_OPEN`].
+    pub state: u16,
+    /// The hardware address to answer with: the service interface's own.
+    pub mac: [u8; 6],
+}
+
+/// Value of `TRAFFIC`, one for each CPU.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Packets to the address that were let through.
+    pub packets: u64,
+    /// Their bytes, as Ethernet frames without the frame check sequence.
+    pub bytes: u64,
+    /// Of them, TCP segments with SYN and without ACK: connections begun.
+    pub connections: u64,
+}
+
+/// Value of `COUNTERS` (one entry, one value for each CPU).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// ARP requests for an address of ours.
+    pub arp_asked: u64,
+    /// Of them, answered.
+    pub arp_answered: u64,
+    /// ARP packets that are truncated or not Ethernet and IPv4.
+    pub arp_malformed: u64,
+    /// ARP requests dropped because the lease had lapsed or the address was fenced.
+    pub arp_refused: u64,
+    /// Neighbour solicitations for an address of ours.
+    pub nd_asked: u64,
+    /// Of them, answered.
+    pub nd_answered: u64,
+    /// Neighbour solicitations that break a rule of RFC 4861.
+    pub nd_malformed: u64,
+    /// Neighbour solicitations dropped because the lease had lapsed or the address was fenced.
+    pub nd_refused: u64,
+    /// Packets to an address of ours dropped because the lease had lapsed or it was fenced.
+    pub fenced: u64,
+    /// Claims by others to an address we hold.
+    pub conflicts: u64,
+    /// Such claims that found no room in `EVENTS`.
+    pub events_lost: u64,
+}
+
+/// Record in the ring buffer `EVENTS`: another machine claimed an address we hold.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConflictEvent {
+    /// The claimed address and where the claim was heard.
+    pub key: ServiceKey,
+    /// The claimant's hardware address.
+    pub mac: [u8; 6],
+    /// Always zero; names the padding so that no byte is left uninitialised.
+    pub reserved: [u8; 2],
+}
+
+const _: () = {
+    assert!(size_of::<ServiceKey>() == 20);
+    assert!(size_of::<ServiceEntry>() == 12);
+    assert!(size_of::<Traffic>() == 24);
+    assert!(size_of::<Counters>() == 88);
+    assert!(size_of::<ConflictEvent>() == 28);
+};
+
+/// The prefix of an IPv4-mapped IPv6 address (RFC 4291, 2.5.5.2).
+const V4_MAPPED: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
+
+/// `address` as the maps hold it.
+#[must_use]
+pub const fn mapped(address: [u8; 4]) -> [u8; 16] {
+    let p = V4_MAPPED;
+    let [a, b, c, d] = address;
+    [p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7], p[8], p[9], p[10], p[11], a, b, c, d]
+}
+
+#[cfg(feature = "user")]
+mod pod {
+    #![allow(unsafe_code, reason = "aya's marker for types that may be copied to the kernel")]
+
+    // SAFETY: each of these is `repr(C)`, made of integers and byte arrays only, without padding
+    // (asserted by size above), and valid for every bit pattern.
+    unsafe impl aya::Pod for super::ServiceKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::ServiceEntry {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::Traffic {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::Counters {}
+}

@@ -1,0 +1,1 @@
+//! Clusters to test on: simulated ones on virtual time, real ones as network namespaces.
