@@ -1,11 +1,642 @@
 //! The whole decision maker of one service group.
+//!
+//! A [`Group`] is pure: no IO, no threads, no clock, no logging. [`Group::handle`] takes the time
+//! and an [`Event`] and returns [`Action`]s, to be carried out in their order;
+//! [`Group::next_deadline`] says when to come back with [`Event::Tick`] if nothing else happens.
+//! The same `Group` runs in production, in the simulation and under the model checker.
+//!
+//! What every turn does, in this order:
+//! 1. its own lease: where it ran out, everything is withdrawn before anything else happens;
+//! 2. the event;
+//! 3. on a tick: silent hosts are dead, orphans expire;
+//! 4. who leads; the leader's decisions (`control`);
+//! 5. a heartbeat, where one is due or what it says has changed.
 
+mod control;
+mod election;
+mod holding;
 mod host_info;
 mod io;
+mod membership;
 mod message;
+mod orphan;
+mod placement;
 mod settings;
+mod view;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use rais_common::time::Time;
 
 pub use host_info::{AddressState, HostId, HostInfo, Phase, Served};
 pub use io::{Action, AddressScript, Event, Reason, Report};
 pub use message::{Body, Info, Known, Message, ORDER_LIMIT, Order, OrderEntry, Record};
 pub use settings::{Failback, Placement, Role, Settings};
+pub use view::{AddressView, HostView, ListedState, View};
+
+use control::{Control, Decision, Member, Pending, Situation};
+use holding::{Holdings, Limits};
+use membership::{Arrival, Membership};
+use orphan::Database;
+use placement::{Random, keeper};
+
+/// One service group as this host sees it.
+#[derive(Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own, not a state")]
+pub struct Group {
+    settings: Settings,
+    boot: u64,
+    sequence: u64,
+
+    phase: Phase,
+    /// Ends `Joining`.
+    joining_until: Time,
+    /// What the tests said last; nothing yet.
+    healthy: Option<bool>,
+    health_detail: String,
+    quiesced: bool,
+    load: u32,
+    capacity: u32,
+    holdings: Holdings,
+    /// Others that list an address this host has: to be announced again when they cease to.
+    contested: BTreeSet<(HostId, IpAddr)>,
+
+    /// Until when others count on this host because of its last heartbeat: the lease without
+    /// regard to the quorum. None: nothing was sent since the start or since the lease ran out.
+    sent_until: Option<Time>,
+    /// Until when the data plane answers.
+    lease_until: Time,
+    quorum_met: bool,
+
+    members: Membership,
+    database: Database,
+    leader: Option<HostId>,
+    leading_since: Time,
+    control: Control,
+    preferred_twice: BTreeSet<IpAddr>,
+    random: Random,
+
+    next_heartbeat: Time,
+    last_turn: Time,
+    /// Nobody is judged silent before this.
+    judge_from: Time,
+    /// What the heartbeat says has changed since the last one.
+    changed: bool,
+    stopped: bool,
+}
+
+impl Group {
+    /// A group at its start. `boot` must be higher than at any earlier start of this host, and is
+    /// raised where others remember a higher one.
+    #[must_use]
+    pub fn new(settings: Settings, boot: u64, now: Time) -> Self {
+        let limits = Limits {
+            action: settings.action_limit,
+            acquire_script: settings.acquire_script,
+            release_script: settings.release_script,
+        };
+        Self {
+            boot,
+            sequence: 0,
+            phase: Phase::Joining,
+            joining_until: now + settings.timeout,
+            healthy: None,
+            health_detail: String::new(),
+            quiesced: false,
+            load: 0,
+            capacity: 1,
+            holdings: Holdings::new(limits),
+            contested: BTreeSet::new(),
+            sent_until: None,
+            lease_until: Time::ZERO,
+            quorum_met: settings.quorum <= 1,
+            members: Membership::default(),
+            database: Database::default(),
+            leader: None,
+            leading_since: now,
+            control: Control::default(),
+            preferred_twice: BTreeSet::new(),
+            random: Random::new(settings.seed),
+            next_heartbeat: now,
+            last_turn: now,
+            judge_from: now,
+            changed: false,
+            stopped: false,
+            settings,
+        }
+    }
+
+    /// When to hand in [`Event::Tick`] if nothing else happens before.
+    #[must_use]
+    pub fn next_deadline(&self) -> Time {
+        let timeout = self.settings.timeout;
+        let judge = self.members.next_expiry(timeout).map(|t| t.max(self.judge_from));
+        let joined = (self.phase == Phase::Joining).then_some(self.joining_until);
+        let order = self.leads().then(|| self.leading_since + timeout);
+        // What was due already and could not be done waits for the next heartbeat.
+        [judge, joined, order]
+            .into_iter()
+            .flatten()
+            .filter(|&t| t > self.last_turn)
+            .fold(self.next_heartbeat, Time::min)
+    }
+
+    /// Takes one event and says what is to be done, in order.
+    pub fn handle(&mut self, now: Time, event: Event) -> Vec<Action> {
+        let mut out = Vec::new();
+        if self.stopped {
+            return out;
+        }
+        self.begin_turn(now, &mut out);
+        let tick = matches!(event, Event::Tick);
+        self.apply(now, event, &mut out);
+        if tick {
+            self.judge(now, &mut out);
+            self.holdings.tick(now, &mut out);
+        }
+        self.check_quorum(now, &mut out);
+        self.check_joined(now);
+        self.elect(now, &mut out);
+        self.refresh_database(now, &mut out);
+        if self.leads() && self.phase == Phase::Member {
+            self.give_orders(now, &mut out);
+        }
+        self.changed |= self.holdings.take_changed();
+        if self.changed || now >= self.next_heartbeat {
+            self.heartbeat(now, &mut out);
+        }
+        if self.phase == Phase::Leaving && self.holdings.is_empty() {
+            self.stopped = true;
+            out.push(Action::Stopped);
+        }
+        out
+    }
+
+    /// This host follows itself.
+    fn leads(&self) -> bool {
+        self.leader == Some(self.settings.host)
+    }
+
+    /// This host can provide the service.
+    fn ok(&self) -> bool {
+        self.healthy == Some(true) && self.settings.role == Role::Member
+    }
+
+    /// A pause of this host's own must not be taken for the silence of others, and its own lease
+    /// comes first.
+    fn begin_turn(&mut self, now: Time, out: &mut Vec<Action>) {
+        // Deadlines are never further apart than a heartbeat; half of one more is a late wake-up.
+        let late = self.settings.heartbeat + self.settings.heartbeat / 2;
+        if now.since(self.last_turn) > late {
+            self.judge_from = now + self.settings.heartbeat;
+        }
+        self.last_turn = self.last_turn.max(now);
+        let Some(until) = self.sent_until else { return };
+        if now >= until {
+            self.lapse(now, until, out);
+        } else if now >= self.lease_until && self.lease_until > Time::ZERO {
+            // The quorum's part of the lease ran out: the hosts it counted on are silent.
+            self.lease_until = Time::ZERO;
+            self.holdings.withdraw_all(now, Reason::QuorumLost, out);
+        }
+    }
+
+    /// Others may count this host as dead: whatever it had is lost, and it joins anew.
+    fn lapse(&mut self, now: Time, until: Time, out: &mut Vec<Action>) {
+        self.sent_until = None;
+        self.lease_until = Time::ZERO;
+        let addresses = self.holdings.withdraw_all(now, Reason::LeaseLapsed, out);
+        if self.phase == Phase::Member || addresses > 0 {
+            let late = now.since(until);
+            out.push(Action::Report(Report::LeaseLapsed { late, addresses }));
+        }
+        if self.phase != Phase::Leaving {
+            self.phase = Phase::Joining;
+            self.joining_until = now + self.settings.timeout;
+            self.changed = true;
+        }
+    }
+
+    fn apply(&mut self, now: Time, event: Event, out: &mut Vec<Action>) {
+        match event {
+            Event::Tick => {}
+            Event::Received { at, message } => self.received(now, at.min(now), message, out),
+            Event::HeartbeatSent { at, lease_until } => {
+                self.sent_until = Some(at + self.settings.lease);
+                self.lease_until = lease_until;
+            }
+            Event::Configured { address, epoch, result } => {
+                self.holdings.configured(now, address, epoch, result, out);
+            }
+            Event::OpenFailed { address, epoch, error } => {
+                self.holdings.open_failed(now, address, epoch, error, out);
+            }
+            Event::ScriptEnded { script, address, epoch, result } => {
+                self.holdings.script_ended(now, script, address, epoch, result, out);
+            }
+            Event::Deconfigured { address, epoch, result } => {
+                self.holdings.deconfigured(now, address, epoch, result, out);
+            }
+            Event::Health { ok, detail } => self.health(now, ok, detail, out),
+            Event::Load { load, capacity } => (self.load, self.capacity) = (load, capacity),
+            Event::Quiesce(quiesced) => {
+                if self.quiesced != quiesced {
+                    self.quiesced = quiesced;
+                    self.changed = true;
+                    out.push(Action::Report(Report::Quiesced(quiesced)));
+                }
+            }
+            Event::Shutdown => {
+                self.phase = Phase::Leaving;
+                self.changed = true;
+                self.holdings.release_all(now, Reason::Shutdown, out);
+            }
+            Event::Conflict { address, mac } => {
+                if self.holdings.epoch(address).is_some() {
+                    self.holdings.announce_again(now, |a| a == address);
+                    out.push(Action::Report(Report::Conflict { address, mac }));
+                }
+            }
+        }
+    }
+
+    fn health(&mut self, now: Time, ok: bool, detail: String, out: &mut Vec<Action>) {
+        let before = self.healthy.replace(ok);
+        self.health_detail.clone_from(&detail);
+        if before == Some(ok) {
+            return;
+        }
+        self.changed = true;
+        if ok {
+            if before == Some(false) {
+                out.push(Action::Report(Report::TestPassed));
+            }
+        } else {
+            out.push(Action::Report(Report::TestFailed { detail }));
+            self.holdings.release_all(now, Reason::TestFailed, out);
+        }
+    }
+
+    fn received(&mut self, now: Time, at: Time, message: Message, out: &mut Vec<Action>) {
+        let Message { source, boot, sequence, body } = message;
+        if source == self.settings.host || !self.members.is_fresh(source, boot, sequence) {
+            return;
+        }
+        match body {
+            Body::Info(info) => self.info(now, at, (source, boot, sequence), *info, out),
+            Body::Acquire(order) => {
+                self.members.heard(source, boot, sequence, at);
+                self.ordered(now, at, source, true, &order, out);
+            }
+            Body::Release(order) => {
+                self.members.heard(source, boot, sequence, at);
+                self.ordered(now, at, source, false, &order, out);
+            }
+        }
+    }
+
+    fn info(
+        &mut self,
+        now: Time,
+        at: Time,
+        (source, boot, sequence): (HostId, u64, u64),
+        info: Info,
+        out: &mut Vec<Action>,
+    ) {
+        let own = info.known.iter().find(|k| k.id == self.settings.host);
+        let acknowledged = own.map(|k| (k.boot, k.sequence));
+        if let Some(remembered) = own.map(|k| k.boot).filter(|&b| b > self.boot) {
+            self.boot = remembered.saturating_add(1);
+            self.sequence = 0;
+            self.changed = true;
+            out.push(Action::Report(Report::BootRaised));
+        }
+        for served in &info.host.served {
+            if served.state == AddressState::Online {
+                self.database.served(served.address, source, served.epoch);
+            }
+        }
+        for record in &info.database {
+            self.database.merge(record, at, self.settings.orphan_timeout);
+        }
+        let Some(arrival) =
+            self.members.update(source, boot, sequence, at, info.host, acknowledged)
+        else {
+            return;
+        };
+        if arrival != Arrival::Known {
+            self.changed = true;
+            out.push(Action::Report(Report::HostUp(source)));
+        }
+        if arrival == Arrival::Returned {
+            // A partition may have healed: neighbours may have learned the other side's answer.
+            self.holdings.announce_again(now, |_| true);
+        }
+        self.yield_to(now, source, out);
+    }
+
+    /// Compares what `source` lists with what this host has. The one that does not keep an address
+    /// stops answering at once, without waiting for a leader.
+    fn yield_to(&mut self, now: Time, source: HostId, out: &mut Vec<Action>) {
+        let Some(peer) = self.members.get(source) else { return };
+        let own_info = self.own_info(now);
+        let mut lost = Vec::new();
+        let mut contested = BTreeSet::new();
+        for theirs in &peer.info.served {
+            let Some(own) = own_info.served.iter().find(|s| s.address == theirs.address) else {
+                continue;
+            };
+            contested.insert((source, theirs.address));
+            let settled = theirs.state == AddressState::Releasing;
+            let superseded = theirs.epoch > own.epoch;
+            let tied = theirs.epoch == own.epoch && theirs.state == AddressState::Online;
+            let preferred = self.database.get(theirs.address).and_then(|e| e.preferred);
+            let me = control::holder(self.settings.host, own.epoch, &own_info, preferred);
+            let other = control::holder(source, theirs.epoch, &peer.info, preferred);
+            let keeps = keeper(theirs.address, &[me, other]) == Some(self.settings.host);
+            if !settled && (superseded || (tied && !keeps)) {
+                lost.push(theirs.address);
+            }
+        }
+        self.holdings.withdraw(now, lost, Reason::Superseded, out);
+        self.end_contests(now, source, &contested);
+    }
+
+    /// Announces again what `source` listed too and does not list any more.
+    fn end_contests(&mut self, now: Time, source: HostId, still: &BTreeSet<(HostId, IpAddr)>) {
+        let ended: BTreeSet<IpAddr> = self
+            .contested
+            .iter()
+            .filter(|c| c.0 == source && !still.contains(c))
+            .map(|c| c.1)
+            .collect();
+        self.contested.retain(|c| c.0 != source);
+        self.contested.extend(still.iter().copied());
+        self.holdings.announce_again(now, |address| ended.contains(&address));
+    }
+
+    /// An order, obeyed only if it is for this host and from its leader. One that waited in a
+    /// socket for as long as the timeout is no longer meant.
+    fn ordered(
+        &mut self,
+        now: Time,
+        at: Time,
+        from: HostId,
+        acquire: bool,
+        order: &Order,
+        out: &mut Vec<Action>,
+    ) {
+        if Some(from) != self.leader || now.since(at) >= self.settings.timeout {
+            return;
+        }
+        for entry in &order.entries {
+            if order.to != self.settings.host {
+                if acquire {
+                    self.database.assigned(entry.address, entry.epoch);
+                }
+            } else if acquire {
+                self.acquire(now, entry, out);
+            } else if self.holdings.epoch(entry.address).is_some_and(|held| held <= entry.epoch) {
+                self.holdings.release(now, entry.address, entry.reason, out);
+            }
+        }
+    }
+
+    /// Takes an address on, if this host can: a member, OK, not quiesced, within the quorum, not
+    /// serving it already, and not told before by somebody who knew more.
+    fn acquire(&mut self, now: Time, entry: &OrderEntry, out: &mut Vec<Action>) {
+        let able = self.ok() && !self.quiesced && self.phase == Phase::Member && self.quorum_met;
+        let serving = self.holdings.epoch(entry.address).is_some();
+        let stale = entry.epoch <= self.database.epoch(entry.address);
+        if !able || serving || stale {
+            return;
+        }
+        self.database.assigned(entry.address, entry.epoch);
+        self.holdings.acquire(now, entry.address, entry.epoch, entry.reason, out);
+    }
+
+    /// Removes hosts that have been silent for too long and addresses orphaned for too long.
+    fn judge(&mut self, now: Time, out: &mut Vec<Action>) {
+        self.database.expire(now, self.settings.orphan_timeout);
+        if now < self.judge_from {
+            return;
+        }
+        for gone in self.members.expire(now, self.settings.timeout) {
+            self.changed = true;
+            let report = if gone.orderly { Report::HostLeft } else { Report::HostDown };
+            out.push(Action::Report(report(gone.host)));
+            self.end_contests(now, gone.host, &BTreeSet::new());
+        }
+    }
+
+    /// With fewer live hosts than the quorum asks for, nothing is held.
+    fn check_quorum(&mut self, now: Time, out: &mut Vec<Action>) {
+        let live = self.members.len() + 1;
+        let met = u32::try_from(live).unwrap_or(u32::MAX) >= self.settings.quorum;
+        if met != self.quorum_met {
+            self.quorum_met = met;
+            out.push(Action::Report(Report::Quorum { met, live }));
+        }
+        if !met {
+            self.holdings.withdraw_all(now, Reason::QuorumLost, out);
+        }
+    }
+
+    /// A host that has listened for the timeout, and is heard itself as far as it can tell, takes
+    /// part.
+    fn check_joined(&mut self, now: Time) {
+        let lives = self.sent_until.is_some_and(|until| now < until);
+        if self.phase == Phase::Joining && now >= self.joining_until && lives {
+            self.phase = Phase::Member;
+            self.changed = true;
+        }
+    }
+
+    fn elect(&mut self, now: Time, out: &mut Vec<Action>) {
+        let leader = election::leader(self.settings.host, self.phase, &self.members);
+        if leader == self.leader {
+            return;
+        }
+        self.leader = leader;
+        self.leading_since = now;
+        self.changed = true;
+        self.control.clear();
+        out.push(Action::Report(Report::Leader(leader)));
+    }
+
+    /// Hosts in sight keep their addresses in the database.
+    fn refresh_database(&mut self, now: Time, out: &mut Vec<Action>) {
+        let me = self.settings.host;
+        let mut claims: BTreeMap<HostId, (&[IpAddr], Time)> = self
+            .members
+            .iter()
+            .map(|(id, peer)| (id, (peer.info.preferred.as_slice(), peer.heard)))
+            .collect();
+        let own: Vec<IpAddr> = self.settings.preferred.iter().copied().collect();
+        claims.insert(me, (&own, now));
+        let claimed = |by: HostId, address: IpAddr| {
+            claims.get(&by).is_some_and(|(list, _)| list.binary_search(&address).is_ok())
+        };
+        for &address in &self.settings.floating {
+            self.database.claim(address, None, now, |other| claimed(other, address));
+        }
+        let mut twice = BTreeSet::new();
+        for (&host, &(addresses, seen)) in &claims {
+            for &address in addresses {
+                let stands =
+                    self.database.claim(address, Some(host), seen, |other| claimed(other, address));
+                let Some(stands) = stands else { continue };
+                twice.insert(address);
+                if !self.preferred_twice.contains(&address) {
+                    let hosts = [stands, host];
+                    out.push(Action::Report(Report::PreferredTwice { address, hosts }));
+                }
+            }
+        }
+        self.preferred_twice = twice;
+    }
+
+    /// The leader's turn.
+    fn give_orders(&mut self, now: Time, out: &mut Vec<Action>) {
+        let me = self.settings.host;
+        let timeout = self.settings.timeout;
+        let agreed = election::may_order(me, self.leading_since, now, timeout, &self.members);
+        if !agreed || !self.quorum_met {
+            return;
+        }
+        let own = self.own_info(now);
+        let mut members: Vec<Member<'_>> = self
+            .members
+            .iter()
+            .map(|(host, peer)| Member {
+                host,
+                info: &peer.info,
+                follows: peer.info.leader == Some(me),
+                available_since: peer.available_since,
+            })
+            .collect();
+        // This host's own availability began, at the latest, when it began to lead.
+        let since = Some(self.leading_since);
+        members.push(Member { host: me, info: &own, follows: true, available_since: since });
+        members.sort_unstable_by_key(|member| member.host);
+        let situation = Situation {
+            now,
+            me,
+            boot: self.boot,
+            members,
+            others: &self.members,
+            database: &self.database,
+            failback: self.settings.failback,
+            placement: self.settings.placement,
+            stuck_after: self.settings.action_limit * 2 + timeout,
+        };
+        let decisions = self.control.decide(&situation, &mut self.random);
+        self.carry_out(now, &decisions, out);
+    }
+
+    /// Gives the orders, to this host itself directly, to others by message.
+    fn carry_out(&mut self, now: Time, decisions: &[Decision], out: &mut Vec<Action>) {
+        let mut orders: BTreeMap<(HostId, bool), Vec<OrderEntry>> = BTreeMap::new();
+        for decision in decisions {
+            let (acquire, address, from, to, epoch, reason) = match *decision {
+                Decision::Acquire { address, from, to, epoch, reason } => {
+                    (true, address, from, to, epoch, reason)
+                }
+                Decision::Release { address, to, epoch, reason } => {
+                    (false, address, Some(to), to, epoch, reason)
+                }
+                Decision::CannotAssign(address) => {
+                    out.push(Action::Report(Report::CannotAssign(address)));
+                    continue;
+                }
+            };
+            let report = Report::Ordered { acquire, address, from, to, epoch, reason };
+            out.push(Action::Report(report));
+            let entry = OrderEntry { address, epoch, reason };
+            if to != self.settings.host {
+                orders.entry((to, acquire)).or_default().push(entry);
+            } else if acquire {
+                self.acquire(now, &entry, out);
+            } else {
+                self.holdings.release(now, address, reason, out);
+            }
+        }
+        for ((to, acquire), entries) in orders {
+            for entries in entries.chunks(ORDER_LIMIT) {
+                self.send_order(now, to, acquire, entries, out);
+            }
+        }
+    }
+
+    fn send_order(
+        &mut self,
+        now: Time,
+        to: HostId,
+        acquire: bool,
+        entries: &[OrderEntry],
+        out: &mut Vec<Action>,
+    ) {
+        let Some(to_boot) = self.members.get(to).map(|peer| peer.boot) else { return };
+        let order = Order { to, entries: entries.to_vec() };
+        let body = if acquire { Body::Acquire(order) } else { Body::Release(order) };
+        let message = self.message(body);
+        let sequence = message.sequence;
+        for entry in entries {
+            let pending = Pending { to, to_boot, sequence, given: now, acquire };
+            self.control.sent(entry.address, pending);
+            if acquire {
+                self.database.assigned(entry.address, entry.epoch);
+            }
+        }
+        out.push(Action::Send(message));
+    }
+
+    fn heartbeat(&mut self, now: Time, out: &mut Vec<Action>) {
+        if now >= self.next_heartbeat {
+            // On schedule, unless that lies further back than one interval.
+            let next = self.next_heartbeat + self.settings.heartbeat;
+            self.next_heartbeat = if next > now { next } else { now + self.settings.heartbeat };
+        }
+        self.changed = false;
+        let info = Info {
+            host: self.own_info(now),
+            known: self.members.known(now),
+            database: self.database.records(now),
+        };
+        let message = self.message(Body::Info(Box::new(info)));
+        let lease_until = self.lease(now);
+        out.push(Action::Heartbeat { message, lease_until });
+    }
+
+    /// The lease that a heartbeat sent now brings. With a quorum it also hangs on the hosts it
+    /// counts: on the last of them that is needed having been heard.
+    fn lease(&self, now: Time) -> Time {
+        let others = usize::try_from(self.settings.quorum.saturating_sub(1)).unwrap_or(usize::MAX);
+        let from = match others {
+            0 => Some(now),
+            n => self.members.heard_by_rank(n),
+        };
+        from.map_or(Time::ZERO, |from| from.min(now) + self.settings.lease)
+    }
+
+    fn message(&mut self, body: Body) -> Message {
+        self.sequence += 1;
+        Message { source: self.settings.host, boot: self.boot, sequence: self.sequence, body }
+    }
+
+    fn own_info(&self, now: Time) -> HostInfo {
+        HostInfo {
+            control_addresses: self.settings.control_addresses.clone(),
+            ok: self.ok(),
+            quiesced: self.quiesced,
+            phase: self.phase,
+            leader: self.leader,
+            load: self.load,
+            capacity: self.capacity,
+            preferred: self.settings.preferred.iter().copied().collect(),
+            served: self.holdings.served(),
+            refused: self.holdings.refused(now),
+        }
+    }
+}

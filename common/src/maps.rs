@@ -99,15 +99,11 @@ const _: () = {
     assert!(size_of::<ConflictEvent>() == 28);
 };
 
-/// The prefix of an IPv4-mapped IPv6 address (RFC 4291, 2.5.5.2).
-const V4_MAPPED: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
-
-/// `address` as the maps hold it.
+/// `address` as the maps hold it: an IPv4-mapped IPv6 address (RFC 4291, 2.5.5.2).
 #[must_use]
 pub const fn mapped(address: [u8; 4]) -> [u8; 16] {
-    let p = V4_MAPPED;
     let [a, b, c, d] = address;
-    [p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7], p[8], p[9], p[10], p[11], a, b, c, d]
+    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
 }
 
 #[cfg(feature = "user")]

@@ -22,6 +22,8 @@ pub enum Event {
     },
     /// A heartbeat left on at least one control interface and the lease was renewed.
     HeartbeatSent {
+        /// The time handed to the group when it asked for the heartbeat: read before sending.
+        at: Time,
         /// The lease that came with it ([`Action::Heartbeat`]).
         lease_until: Time,
     },
@@ -163,6 +165,8 @@ pub enum Action {
 pub enum Reason {
     /// Nobody served it.
     Unserved,
+    /// Its holder fell silent.
+    HostDown,
     /// Its preferred host is available again.
     Failback,
     /// Several hosts had it.
@@ -195,6 +199,7 @@ impl Reason {
     pub const fn word(self) -> &'static str {
         match self {
             Self::Unserved => "unserved",
+            Self::HostDown => "host-down",
             Self::Failback => "failback",
             Self::Duplicate => "duplicate",
             Self::Expired => "expired",
@@ -234,6 +239,8 @@ pub enum Report {
         acquire: bool,
         /// The address.
         address: IpAddr,
+        /// Who had it last, as far as this host knows.
+        from: Option<HostId>,
         /// To whom.
         to: HostId,
         /// Under which epoch.

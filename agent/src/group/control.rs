@@ -1,0 +1,338 @@
+//! The leader's work: a table of who serves what, and for each address one decision.
+//!
+//! The rules are those of the control thread, in this order; the first that applies decides:
+//! 1. acquiring or releasing anywhere: wait, but not for ever;
+//! 2. nobody holds it: the preferred host, else a spare, else an eligible host;
+//! 3. held, but not by its available preferred host: failback by policy;
+//! 4. several holders: one keeps it, the others release.
+//!
+//! An order that may still be on its way blocks its address until the host it went to has shown,
+//! by its own heartbeat, that it took the order or never will.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use rais_common::time::Time;
+
+use super::membership::{Membership, available};
+use super::orphan::Database;
+use super::placement::{Candidate, Holder, Random, choose, keeper, utilisation};
+use super::{AddressState, Failback, HostId, HostInfo, Phase, Placement, Reason};
+
+/// A host as the leader sees it, itself included.
+#[derive(Clone, Debug)]
+pub(super) struct Member<'a> {
+    pub host: HostId,
+    pub info: &'a HostInfo,
+    /// Follows this leader, so that it would take its orders.
+    pub follows: bool,
+    pub available_since: Option<Time>,
+}
+
+/// What the leader decided about one address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Decision {
+    Acquire { address: IpAddr, from: Option<HostId>, to: HostId, epoch: u64, reason: Reason },
+    Release { address: IpAddr, to: HostId, epoch: u64, reason: Reason },
+    CannotAssign(IpAddr),
+}
+
+/// Everything a decision depends on.
+#[derive(Debug)]
+pub(super) struct Situation<'a> {
+    pub now: Time,
+    pub me: HostId,
+    pub boot: u64,
+    /// Ascending by id.
+    pub members: Vec<Member<'a>>,
+    pub others: &'a Membership,
+    pub database: &'a Database,
+    pub failback: Failback,
+    pub placement: Placement,
+    /// After what time acquiring or releasing counts as failed.
+    pub stuck_after: Duration,
+}
+
+/// An order that has been given and not yet been acknowledged.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pending {
+    pub to: HostId,
+    pub to_boot: u64,
+    /// Of the message it went in.
+    pub sequence: u64,
+    pub given: Time,
+    pub acquire: bool,
+}
+
+/// One line of the control table.
+#[derive(Debug, Default)]
+struct Row {
+    valid: bool,
+    preferred: Option<HostId>,
+    holders: Vec<(HostId, AddressState, u64)>,
+}
+
+/// What the leader remembers between two turns. A new leader starts from nothing.
+#[derive(Debug, Default)]
+pub(super) struct Control {
+    pending: BTreeMap<IpAddr, Pending>,
+    /// Since when an address has been acquiring or releasing on a host.
+    waiting: BTreeMap<(IpAddr, HostId), (AddressState, u64, Time)>,
+    /// Why the leader took an address from its last holder.
+    taken: BTreeMap<IpAddr, Reason>,
+    unassignable: BTreeSet<IpAddr>,
+}
+
+impl Control {
+    /// Forgets everything: this host does not lead any more.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Addresses that no host can take.
+    pub fn unassignable(&self) -> impl Iterator<Item = IpAddr> {
+        self.unassignable.iter().copied()
+    }
+
+    /// Notes that an order left for another host.
+    pub fn sent(&mut self, address: IpAddr, pending: Pending) {
+        self.pending.insert(address, pending);
+    }
+
+    /// One decision at most for each address.
+    pub fn decide(&mut self, situation: &Situation<'_>, random: &mut Random) -> Vec<Decision> {
+        let table = build(situation);
+        self.update_waiting(situation.now, &table);
+        self.pending.retain(|&address, p| is_open(address, p, situation));
+        self.unassignable.retain(|address| table.contains_key(address));
+        let mut load = self.addresses_by_host(situation);
+        let mut decisions = Vec::new();
+        for (&address, row) in &table {
+            if self.pending.contains_key(&address) {
+                continue;
+            }
+            self.decide_address(situation, address, row, &mut load, random, &mut decisions);
+        }
+        decisions
+    }
+
+    fn decide_address(
+        &mut self,
+        situation: &Situation<'_>,
+        address: IpAddr,
+        row: &Row,
+        load: &mut BTreeMap<HostId, usize>,
+        random: &mut Random,
+        out: &mut Vec<Decision>,
+    ) {
+        let release = |(to, _, epoch): (HostId, AddressState, u64), reason| Decision::Release {
+            address,
+            to,
+            epoch,
+            reason,
+        };
+        if !row.valid {
+            let holders = row.holders.iter().filter(|h| h.1 != AddressState::Releasing);
+            out.extend(holders.map(|&h| release(h, Reason::Expired)));
+            return;
+        }
+        let moving = |h: &&(HostId, AddressState, u64)| h.1 != AddressState::Online;
+        if row.holders.iter().any(|h| moving(&h)) {
+            let overdue = row.holders.iter().filter(moving).filter(|h| {
+                self.waiting.get(&(address, h.0)).is_some_and(|&(_, _, since)| {
+                    situation.now.since(since) >= situation.stuck_after
+                })
+            });
+            out.extend(overdue.map(|&h| release(h, Reason::Stuck)));
+            return;
+        }
+        match row.holders.as_slice() {
+            [] => out.extend(self.assign(situation, address, row, load, random)),
+            &[only] => {
+                self.unassignable.remove(&address);
+                if fails_back(situation, address, row, only.0) {
+                    self.taken.insert(address, Reason::Failback);
+                    out.push(release(only, Reason::Failback));
+                }
+            }
+            holders => {
+                let keep = keeper(address, &rank(situation, row));
+                let others = holders.iter().filter(|h| Some(h.0) != keep);
+                out.extend(others.map(|&h| release(h, Reason::Duplicate)));
+            }
+        }
+    }
+
+    /// Finds a host for an address that nobody holds.
+    fn assign(
+        &mut self,
+        situation: &Situation<'_>,
+        address: IpAddr,
+        row: &Row,
+        load: &mut BTreeMap<HostId, usize>,
+        random: &mut Random,
+    ) -> Option<Decision> {
+        let able = |m: &&Member<'_>| can_take(m, address);
+        let preferred = situation.members.iter().find(|m| Some(m.host) == row.preferred && able(m));
+        let to = preferred.map(|m| m.host).or_else(|| {
+            let (spares, eligible): (Vec<_>, Vec<_>) =
+                situation.members.iter().filter(able).partition(|m| m.info.preferred.is_empty());
+            let pool = if spares.is_empty() { eligible } else { spares };
+            let candidates: Vec<Candidate> = pool
+                .into_iter()
+                .map(|m| Candidate {
+                    host: m.host,
+                    utilisation: utilisation(m.info.load, m.info.capacity),
+                    addresses: load.get(&m.host).copied().unwrap_or(0),
+                })
+                .collect();
+            choose(address, &candidates, situation.placement, random)
+        });
+        let Some(to) = to else {
+            return self.unassignable.insert(address).then_some(Decision::CannotAssign(address));
+        };
+        self.unassignable.remove(&address);
+        *load.entry(to).or_insert(0) += 1;
+        let entry = situation.database.get(address);
+        let from = entry.and_then(|e| e.last_holder);
+        let epoch = situation.database.epoch(address).saturating_add(1);
+        let reason =
+            self.taken.remove(&address).unwrap_or_else(|| why_unserved(situation, address, from));
+        Some(Decision::Acquire { address, from, to, epoch, reason })
+    }
+
+    /// Addresses each host lists or has been told to acquire.
+    fn addresses_by_host(&self, situation: &Situation<'_>) -> BTreeMap<HostId, usize> {
+        let mut load: BTreeMap<HostId, usize> =
+            situation.members.iter().map(|m| (m.host, m.info.served.len())).collect();
+        for (address, pending) in self.pending.iter().filter(|(_, p)| p.acquire) {
+            let listed = situation
+                .members
+                .iter()
+                .find(|m| m.host == pending.to)
+                .is_some_and(|m| m.info.served.iter().any(|s| s.address == *address));
+            if !listed {
+                *load.entry(pending.to).or_insert(0) += 1;
+            }
+        }
+        load
+    }
+
+    fn update_waiting(&mut self, now: Time, table: &BTreeMap<IpAddr, Row>) {
+        let mut waiting = BTreeMap::new();
+        for (&address, row) in table {
+            for &(host, state, epoch) in &row.holders {
+                if state == AddressState::Online {
+                    continue;
+                }
+                let since = match self.waiting.get(&(address, host)) {
+                    Some(&(s, e, since)) if (s, e) == (state, epoch) => since,
+                    _ => now,
+                };
+                waiting.insert((address, host), (state, epoch, since));
+            }
+        }
+        self.waiting = waiting;
+    }
+}
+
+/// Each valid address, and each that somebody serves.
+fn build(situation: &Situation<'_>) -> BTreeMap<IpAddr, Row> {
+    let mut table: BTreeMap<IpAddr, Row> = situation
+        .database
+        .iter()
+        .map(|(address, entry)| {
+            (address, Row { valid: true, preferred: entry.preferred, holders: Vec::new() })
+        })
+        .collect();
+    for member in &situation.members {
+        for served in &member.info.served {
+            let row = table.entry(served.address).or_default();
+            row.holders.push((member.host, served.state, served.epoch));
+        }
+    }
+    table
+}
+
+/// Whether a pending order may still be taken, so that its address has to wait.
+fn is_open(address: IpAddr, pending: &Pending, situation: &Situation<'_>) -> bool {
+    let Some(peer) = situation.others.get(pending.to) else { return false };
+    if peer.boot != pending.to_boot {
+        return false;
+    }
+    let state = peer.info.served.iter().find(|s| s.address == address).map(|s| s.state);
+    let taken = if pending.acquire {
+        state.is_some()
+    } else {
+        state.is_none_or(|s| s == AddressState::Releasing)
+    };
+    if taken {
+        return false;
+    }
+    // It has handled a later message of ours, or takes no orders from us any more.
+    let handled = peer.acknowledged >= Some((situation.boot, pending.sequence));
+    let deaf = peer.info.leader != Some(situation.me) && peer.heard > pending.given;
+    !handled && !deaf
+}
+
+/// Whether a host can be assigned this address now.
+fn can_take(member: &Member<'_>, address: IpAddr) -> bool {
+    available(member.info) && member.follows && !member.info.refused.contains(&address)
+}
+
+fn fails_back(situation: &Situation<'_>, address: IpAddr, row: &Row, holder: HostId) -> bool {
+    let Some(preferred) = situation
+        .members
+        .iter()
+        .find(|m| Some(m.host) == row.preferred && m.host != holder && can_take(m, address))
+    else {
+        return false;
+    };
+    match situation.failback {
+        Failback::Immediate => true,
+        Failback::After(pause) => {
+            preferred.available_since.is_some_and(|since| situation.now.since(since) >= pause)
+        }
+        Failback::Never => false,
+    }
+}
+
+/// The holders of an address, with what decides among them.
+fn rank(situation: &Situation<'_>, row: &Row) -> Vec<Holder> {
+    row.holders
+        .iter()
+        .filter_map(|&(host, _, epoch)| {
+            let member = situation.members.iter().find(|m| m.host == host)?;
+            Some(holder(host, epoch, member.info, row.preferred))
+        })
+        .collect()
+}
+
+/// A holder as [`keeper`] compares it.
+pub(super) fn holder(
+    host: HostId,
+    epoch: u64,
+    info: &HostInfo,
+    preferred: Option<HostId>,
+) -> Holder {
+    Holder {
+        host,
+        epoch,
+        preferred: preferred == Some(host) && available(info),
+        spare: info.preferred.is_empty() && available(info),
+    }
+}
+
+/// Why nobody serves an address, as far as its last holder shows.
+fn why_unserved(situation: &Situation<'_>, address: IpAddr, from: Option<HostId>) -> Reason {
+    let Some(from) = from else { return Reason::Unserved };
+    match situation.members.iter().find(|m| m.host == from) {
+        None => Reason::HostDown,
+        Some(m) if m.info.phase == Phase::Leaving => Reason::Shutdown,
+        Some(m) if m.info.phase == Phase::Joining => Reason::LeaseLapsed,
+        Some(m) if !m.info.ok => Reason::TestFailed,
+        Some(m) if m.info.refused.contains(&address) => Reason::AcquireFailed,
+        Some(_) => Reason::Unserved,
+    }
+}

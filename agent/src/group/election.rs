@@ -1,0 +1,35 @@
+//! Who leads: the live member with the lowest id.
+//!
+//! A leader gives orders once every member in sight follows it, or once it has waited for the
+//! timeout. Until then an order of its predecessor may still be on its way to a host; a host that
+//! says it follows the new leader has shown, in the same message, what it took from the old one,
+//! and takes nothing from it any more.
+
+use std::time::Duration;
+
+use rais_common::time::Time;
+
+use super::membership::Membership;
+use super::{HostId, Phase};
+
+/// The lowest id among this host, if it is a member, and the members in sight.
+pub(super) fn leader(me: HostId, phase: Phase, others: &Membership) -> Option<HostId> {
+    let own = (phase == Phase::Member).then_some(me);
+    let other = others.iter().find(|(_, p)| p.info.phase == Phase::Member).map(|(id, _)| id);
+    own.into_iter().chain(other).min()
+}
+
+/// Whether the leader may give orders.
+pub(super) fn may_order(
+    me: HostId,
+    since: Time,
+    now: Time,
+    timeout: Duration,
+    others: &Membership,
+) -> bool {
+    let followed = others
+        .iter()
+        .filter(|(_, peer)| peer.info.phase == Phase::Member)
+        .all(|(_, peer)| peer.info.leader == Some(me));
+    followed || now >= since + timeout
+}

@@ -1,0 +1,432 @@
+//! The addresses this host has: from the order to acquire to the last trace taken away.
+//!
+//! ```text
+//!            order            in place          script ended
+//! (none) ───────────► Configuring ──────► Starting ──────► Online
+//!    ▲                    │ failed           │ failed        │ order, tests, shutdown
+//!    │ taken away         ▼                  ▼               ▼
+//!    └───────────────  Clearing ◄──────────────────────── Stopping
+//!                                 fenced             script ended
+//! ```
+//! From `Clearing` on the address is no longer listed: it is fenced before that is said, and stays
+//! fenced until it is off the interface. Losing the lease, a higher epoch elsewhere or a lost
+//! quorum lead from any stage to `Clearing` at once.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use rais_common::time::Time;
+
+use super::{Action, AddressScript, AddressState, Reason, Report, Served};
+
+/// When to announce again after the first time: once after the second in which receivers may
+/// ignore a change (Linux `locktime`), then at twice the interval, so often.
+const ANNOUNCE_AGAIN: Duration = Duration::from_millis(1_100);
+const ANNOUNCEMENTS: u32 = 4;
+
+/// First and longest time for which an address that could not be taken is refused.
+const REFUSE_FIRST: Duration = Duration::from_secs(10);
+const REFUSE_LONGEST: Duration = Duration::from_mins(10);
+
+/// After what time taking an address away is tried again.
+const CLEAR_AGAIN: Duration = Duration::from_secs(1);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Being put on the interface; fenced.
+    Configuring,
+    /// Open; the acquire script runs.
+    Starting,
+    Online,
+    /// Open; the release script runs.
+    Stopping,
+    /// Fenced and conceded; being taken off the interface.
+    Clearing,
+}
+
+#[derive(Clone, Debug)]
+struct Holding {
+    stage: Stage,
+    epoch: u64,
+    /// Why it came; from `Stopping` on: why it goes.
+    reason: Reason,
+    ordered: Time,
+    /// When the stage has lasted too long.
+    deadline: Time,
+    announce_at: Time,
+    announcements: u32,
+}
+
+impl Holding {
+    fn is_open(&self) -> bool {
+        matches!(self.stage, Stage::Starting | Stage::Online | Stage::Stopping)
+    }
+
+    fn state(&self) -> Option<AddressState> {
+        match self.stage {
+            Stage::Configuring | Stage::Starting => Some(AddressState::Acquiring),
+            Stage::Online => Some(AddressState::Online),
+            Stage::Stopping => Some(AddressState::Releasing),
+            Stage::Clearing => None,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Refusal {
+    until: Time,
+    span: Duration,
+}
+
+/// What of the settings concerns this host's addresses.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub action: Duration,
+    pub acquire_script: bool,
+    pub release_script: bool,
+}
+
+/// This host's addresses. Every method appends what is to be done to `out`, in order.
+#[derive(Debug)]
+pub(super) struct Holdings {
+    limits: Limits,
+    held: BTreeMap<IpAddr, Holding>,
+    refused: BTreeMap<IpAddr, Refusal>,
+    /// What is listed changed since [`take_changed`](Self::take_changed).
+    changed: bool,
+}
+
+impl Holdings {
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, held: BTreeMap::new(), refused: BTreeMap::new(), changed: false }
+    }
+
+    /// Nothing is held and nothing is being taken away.
+    pub fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    /// What the heartbeat lists, ascending by address.
+    pub fn served(&self) -> Vec<Served> {
+        self.held
+            .iter()
+            .filter_map(|(&address, h)| Some(Served { address, state: h.state()?, epoch: h.epoch }))
+            .collect()
+    }
+
+    /// The epoch an address is listed under.
+    pub fn epoch(&self, address: IpAddr) -> Option<u64> {
+        self.held.get(&address).filter(|h| h.stage != Stage::Clearing).map(|h| h.epoch)
+    }
+
+    /// Addresses not to be assigned to this host now.
+    pub fn refused(&self, now: Time) -> Vec<IpAddr> {
+        self.refused.iter().filter(|(_, r)| now < r.until).map(|(&address, _)| address).collect()
+    }
+
+    /// Whether what is listed changed since the last call.
+    pub fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// Takes an address on. It must not be listed yet.
+    pub fn acquire(
+        &mut self,
+        now: Time,
+        address: IpAddr,
+        epoch: u64,
+        reason: Reason,
+        out: &mut Vec<Action>,
+    ) {
+        let deadline = now + self.limits.action;
+        let holding = Holding {
+            stage: Stage::Configuring,
+            epoch,
+            reason,
+            ordered: now,
+            deadline,
+            announce_at: Time::END,
+            announcements: 0,
+        };
+        self.held.insert(address, holding);
+        self.changed = true;
+        out.push(Action::Fence(vec![address]));
+        out.push(Action::Configure { address, epoch });
+    }
+
+    /// The address is on the interface, or could not be put there.
+    pub fn configured(
+        &mut self,
+        now: Time,
+        address: IpAddr,
+        epoch: u64,
+        result: Result<(), String>,
+        out: &mut Vec<Action>,
+    ) {
+        if !self.is_at(address, epoch, Stage::Configuring) {
+            return;
+        }
+        if let Err(error) = result {
+            return self.fail(now, address, error, out);
+        }
+        let script = self.limits.acquire_script;
+        let Some(holding) = self.held.get_mut(&address) else { return };
+        let reason = holding.reason;
+        holding.stage = Stage::Starting;
+        holding.announcements = 0;
+        holding.announce_at = now + ANNOUNCE_AGAIN;
+        out.push(Action::Open { address, epoch });
+        out.push(Action::Announce(vec![address]));
+        if script {
+            let script = AddressScript::Acquire;
+            out.push(Action::RunScript { script, address, epoch, reason });
+        } else {
+            self.online(now, address, out);
+        }
+    }
+
+    /// The data plane could not open the address.
+    pub fn open_failed(
+        &mut self,
+        now: Time,
+        address: IpAddr,
+        epoch: u64,
+        error: String,
+        out: &mut Vec<Action>,
+    ) {
+        if self.held.get(&address).is_some_and(|h| h.epoch == epoch && h.is_open()) {
+            self.fail(now, address, error, out);
+        }
+    }
+
+    /// An acquire or release script ended.
+    pub fn script_ended(
+        &mut self,
+        now: Time,
+        script: AddressScript,
+        address: IpAddr,
+        epoch: u64,
+        result: Result<(), String>,
+        out: &mut Vec<Action>,
+    ) {
+        match script {
+            AddressScript::Acquire if self.is_at(address, epoch, Stage::Starting) => match result {
+                Ok(()) => self.online(now, address, out),
+                Err(error) => self.fail(now, address, error, out),
+            },
+            AddressScript::Release => {
+                if let Err(error) = result {
+                    out.push(Action::Report(Report::ReleaseFailed { address, epoch, error }));
+                }
+                if self.is_at(address, epoch, Stage::Stopping) {
+                    self.clear(now, vec![address], None, out);
+                }
+            }
+            AddressScript::Acquire => {}
+        }
+    }
+
+    /// The address is off the interface, or could not be taken off.
+    pub fn deconfigured(
+        &mut self,
+        now: Time,
+        address: IpAddr,
+        epoch: u64,
+        result: Result<(), String>,
+        out: &mut Vec<Action>,
+    ) {
+        if !self.is_at(address, epoch, Stage::Clearing) {
+            return;
+        }
+        match result {
+            Ok(()) => {
+                self.held.remove(&address);
+                out.push(Action::Forget(address));
+            }
+            Err(error) => {
+                if let Some(holding) = self.held.get_mut(&address) {
+                    holding.deadline = now + CLEAR_AGAIN;
+                }
+                out.push(Action::Report(Report::ReleaseFailed { address, epoch, error }));
+            }
+        }
+    }
+
+    /// Gives an address up in order: the release script first, answering meanwhile.
+    pub fn release(&mut self, now: Time, address: IpAddr, reason: Reason, out: &mut Vec<Action>) {
+        let script = self.limits.release_script;
+        let deadline = now + self.limits.action;
+        let Some(holding) = self.held.get_mut(&address) else { return };
+        match holding.stage {
+            Stage::Online if script => {
+                holding.stage = Stage::Stopping;
+                holding.reason = reason;
+                holding.deadline = deadline;
+                self.changed = true;
+                let (script, epoch) = (AddressScript::Release, holding.epoch);
+                out.push(Action::RunScript { script, address, epoch, reason });
+            }
+            Stage::Configuring | Stage::Starting | Stage::Online => {
+                self.clear(now, vec![address], Some(reason), out);
+            }
+            Stage::Stopping | Stage::Clearing => {}
+        }
+    }
+
+    /// Gives every address up in order.
+    pub fn release_all(&mut self, now: Time, reason: Reason, out: &mut Vec<Action>) {
+        for address in self.listed() {
+            self.release(now, address, reason, out);
+        }
+    }
+
+    /// Stops answering for these at once; scripts come after. Returns how many were listed.
+    pub fn withdraw(
+        &mut self,
+        now: Time,
+        addresses: Vec<IpAddr>,
+        reason: Reason,
+        out: &mut Vec<Action>,
+    ) -> usize {
+        let listed: Vec<IpAddr> =
+            addresses.into_iter().filter(|&a| self.epoch(a).is_some()).collect();
+        let count = listed.len();
+        self.clear(now, listed, Some(reason), out);
+        count
+    }
+
+    /// Stops answering for everything at once. Returns how many addresses were listed.
+    pub fn withdraw_all(&mut self, now: Time, reason: Reason, out: &mut Vec<Action>) -> usize {
+        self.withdraw(now, self.listed(), reason, out)
+    }
+
+    /// Announces these again, soon and in the usual rhythm: neighbours may have learned otherwise.
+    pub fn announce_again(&mut self, now: Time, which: impl Fn(IpAddr) -> bool) {
+        for (_, holding) in self.held.iter_mut().filter(|(a, h)| h.is_open() && which(**a)) {
+            holding.announce_at = now;
+            holding.announcements = 0;
+        }
+    }
+
+    /// Sends the announcements that are due, ends what has lasted too long, tries again what did
+    /// not work.
+    pub fn tick(&mut self, now: Time, out: &mut Vec<Action>) {
+        let mut due = Vec::new();
+        for (&address, holding) in &mut self.held {
+            if holding.is_open() && now >= holding.announce_at {
+                due.push(address);
+                let pause = ANNOUNCE_AGAIN * 2_u32.saturating_pow(holding.announcements);
+                holding.announcements += 1;
+                let last = holding.announcements > ANNOUNCEMENTS;
+                holding.announce_at = if last { Time::END } else { now + pause };
+            }
+        }
+        if !due.is_empty() {
+            out.push(Action::Announce(due));
+        }
+        self.end_overdue(now, out);
+        self.refused.retain(|_, refusal| now < refusal.until + refusal.span);
+    }
+
+    fn end_overdue(&mut self, now: Time, out: &mut Vec<Action>) {
+        let overdue: Vec<(IpAddr, Stage, u64)> = self
+            .held
+            .iter()
+            .filter(|(_, h)| h.stage != Stage::Online && now >= h.deadline)
+            .map(|(&address, h)| (address, h.stage, h.epoch))
+            .collect();
+        let limit = self.limits.action;
+        for (address, stage, epoch) in overdue {
+            match stage {
+                Stage::Configuring | Stage::Starting => {
+                    let error = format!("not acquired within {limit:?}");
+                    self.fail(now, address, error, out);
+                }
+                Stage::Stopping => {
+                    let error = format!("release script not done within {limit:?}");
+                    out.push(Action::Report(Report::ReleaseFailed { address, epoch, error }));
+                    self.clear(now, vec![address], None, out);
+                }
+                Stage::Clearing => {
+                    if let Some(holding) = self.held.get_mut(&address) {
+                        holding.deadline = now + limit;
+                    }
+                    out.push(Action::Deconfigure { address, epoch });
+                }
+                Stage::Online => {}
+            }
+        }
+    }
+
+    fn online(&mut self, now: Time, address: IpAddr, out: &mut Vec<Action>) {
+        let Some(holding) = self.held.get_mut(&address) else { return };
+        holding.stage = Stage::Online;
+        holding.deadline = Time::END;
+        let (epoch, reason) = (holding.epoch, holding.reason);
+        let took = now.since(holding.ordered);
+        self.refused.remove(&address);
+        self.changed = true;
+        out.push(Action::Report(Report::Acquired { address, epoch, reason, took }));
+    }
+
+    /// Undoes an acquisition and refuses the address for a while, longer each time.
+    fn fail(&mut self, now: Time, address: IpAddr, error: String, out: &mut Vec<Action>) {
+        let Some(epoch) = self.epoch(address) else { return };
+        let span = self
+            .refused
+            .get(&address)
+            .map_or(REFUSE_FIRST, |refusal| (refusal.span * 2).min(REFUSE_LONGEST));
+        self.refused.insert(address, Refusal { until: now + span, span });
+        self.clear(now, vec![address], Some(Reason::AcquireFailed), out);
+        out.push(Action::Report(Report::AcquireFailed { address, epoch, error }));
+    }
+
+    /// Fences the addresses, all in one action, and begins to take them away. `reason`: none keeps
+    /// the one the release began with.
+    fn clear(
+        &mut self,
+        now: Time,
+        addresses: Vec<IpAddr>,
+        reason: Option<Reason>,
+        out: &mut Vec<Action>,
+    ) {
+        if addresses.is_empty() {
+            return;
+        }
+        self.changed = true;
+        out.push(Action::Fence(addresses.clone()));
+        for address in addresses {
+            let Some(holding) = self.held.get_mut(&address) else { continue };
+            let was = holding.stage;
+            let epoch = holding.epoch;
+            holding.reason = reason.unwrap_or(holding.reason);
+            holding.stage = Stage::Clearing;
+            let reason = holding.reason;
+            let started = matches!(was, Stage::Starting | Stage::Online);
+            let script = self.limits.release_script && started && reason != Reason::AcquireFailed;
+            // The script comes first and may take as long again.
+            holding.deadline = now + self.limits.action * (1 + u32::from(script));
+            if script {
+                let script = AddressScript::Release;
+                out.push(Action::RunScript { script, address, epoch, reason });
+            }
+            out.push(Action::Deconfigure { address, epoch });
+            if reason != Reason::AcquireFailed {
+                out.push(Action::Report(Report::Released { address, epoch, reason }));
+            }
+        }
+    }
+
+    fn listed(&self) -> Vec<IpAddr> {
+        self.held
+            .iter()
+            .filter(|(_, h)| h.stage != Stage::Clearing)
+            .map(|(&address, _)| address)
+            .collect()
+    }
+
+    fn is_at(&self, address: IpAddr, epoch: u64, stage: Stage) -> bool {
+        self.held.get(&address).is_some_and(|h| h.epoch == epoch && h.stage == stage)
+    }
+}

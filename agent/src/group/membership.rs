@@ -1,0 +1,165 @@
+//! The other hosts: who is in sight, what they last said, and when silence makes one dead.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rais_common::time::Time;
+
+use super::{HostId, HostInfo, Known, Phase};
+
+/// Most other hosts a group keeps track of; more are not heard.
+const LIMIT: usize = 4_096;
+
+/// Another host, as far as this one has heard of it.
+#[derive(Clone, Debug)]
+pub(super) struct Peer {
+    pub boot: u64,
+    pub sequence: u64,
+    /// When its last message was received.
+    pub heard: Time,
+    pub info: HostInfo,
+    /// The newest message of ours that it has handled: boot and sequence.
+    pub acknowledged: Option<(u64, u64)>,
+    /// Since when it could be assigned addresses without a break.
+    pub available_since: Option<Time>,
+}
+
+/// What accepting a heartbeat meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Arrival {
+    /// It was in sight already.
+    Known,
+    /// It is heard for the first time.
+    New,
+    /// It is heard again after it had fallen silent.
+    Returned,
+}
+
+/// A host that is no longer in sight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Departure {
+    pub host: HostId,
+    /// It said goodbye first.
+    pub orderly: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Membership {
+    peers: BTreeMap<HostId, Peer>,
+    /// Boot and sequence of hosts that fell silent, so that neither can be replayed.
+    lost: BTreeMap<HostId, (u64, u64)>,
+}
+
+impl Membership {
+    pub fn get(&self, id: HostId) -> Option<&Peer> {
+        self.peers.get(&id)
+    }
+
+    /// All hosts in sight, ascending by id.
+    pub fn iter(&self) -> impl Iterator<Item = (HostId, &Peer)> {
+        self.peers.iter().map(|(&id, peer)| (id, peer))
+    }
+
+    pub fn len(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// Whether a message is newer than everything heard from its source.
+    pub fn is_fresh(&self, id: HostId, boot: u64, sequence: u64) -> bool {
+        let last = match self.peers.get(&id) {
+            Some(peer) => Some((peer.boot, peer.sequence)),
+            None => self.lost.get(&id).copied(),
+        };
+        last.is_none_or(|last| (boot, sequence) > last)
+    }
+
+    /// Takes note of a fresh order: it acknowledges nothing, but proves the host alive.
+    pub fn heard(&mut self, id: HostId, boot: u64, sequence: u64, at: Time) {
+        if let Some(peer) = self.peers.get_mut(&id)
+            && peer.boot == boot
+        {
+            peer.sequence = sequence;
+            peer.heard = peer.heard.max(at);
+        }
+    }
+
+    /// Takes up a fresh heartbeat. `None` where there is no room for another host.
+    pub fn update(
+        &mut self,
+        id: HostId,
+        boot: u64,
+        sequence: u64,
+        at: Time,
+        info: HostInfo,
+        acknowledged: Option<(u64, u64)>,
+    ) -> Option<Arrival> {
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.available_since =
+                peer.available_since.filter(|_| peer.boot == boot).filter(|_| available(&info));
+            peer.available_since = peer.available_since.or(available(&info).then_some(at));
+            peer.boot = boot;
+            peer.sequence = sequence;
+            peer.heard = peer.heard.max(at);
+            peer.info = info;
+            peer.acknowledged = acknowledged;
+            return Some(Arrival::Known);
+        }
+        if self.peers.len() >= LIMIT {
+            return None;
+        }
+        let arrival =
+            if self.lost.remove(&id).is_some() { Arrival::Returned } else { Arrival::New };
+        let available_since = available(&info).then_some(at);
+        self.peers
+            .insert(id, Peer { boot, sequence, heard: at, info, acknowledged, available_since });
+        Some(arrival)
+    }
+
+    /// Removes every host that has been silent for `timeout`.
+    pub fn expire(&mut self, now: Time, timeout: Duration) -> Vec<Departure> {
+        let silent: Vec<HostId> = self
+            .iter()
+            .filter(|(_, peer)| now.since(peer.heard) >= timeout)
+            .map(|(id, _)| id)
+            .collect();
+        let mut departed = Vec::with_capacity(silent.len());
+        for host in silent {
+            if let Some(peer) = self.peers.remove(&host) {
+                departed.push(Departure { host, orderly: peer.info.phase == Phase::Leaving });
+                if self.lost.len() < LIMIT {
+                    self.lost.insert(host, (peer.boot, peer.sequence));
+                }
+            }
+        }
+        departed
+    }
+
+    /// When the next host will have been silent for `timeout`.
+    pub fn next_expiry(&self, timeout: Duration) -> Option<Time> {
+        self.peers.values().map(|peer| peer.heard + timeout).min()
+    }
+
+    /// When the `n`-th most recently heard host was heard (`n` from 1).
+    pub fn heard_by_rank(&self, n: usize) -> Option<Time> {
+        let mut heard: Vec<Time> = self.peers.values().map(|peer| peer.heard).collect();
+        heard.sort_unstable_by(|a, b| b.cmp(a));
+        heard.get(n.checked_sub(1)?).copied()
+    }
+
+    /// What the heartbeat says of the others.
+    pub fn known(&self, now: Time) -> Vec<Known> {
+        self.iter()
+            .map(|(id, peer)| Known {
+                id,
+                boot: peer.boot,
+                sequence: peer.sequence,
+                age: now.since(peer.heard),
+            })
+            .collect()
+    }
+}
+
+/// Whether a host may be assigned addresses at all.
+pub(super) fn available(info: &HostInfo) -> bool {
+    info.ok && !info.quiesced && info.phase == Phase::Member
+}

@@ -1,0 +1,136 @@
+//! The service-address database: which addresses there are, whom they belong to, and for how long
+//! an orphaned one stays valid.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use rais_common::time::Time;
+
+use super::{HostId, Record};
+
+/// Most addresses of a group.
+const LIMIT: usize = 65_536;
+
+/// One address of the group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// The host it belongs to; none for a floating address.
+    pub preferred: Option<HostId>,
+    /// When that host (for a floating one: any host configured with it) was last seen.
+    pub seen: Time,
+    /// Highest epoch of any assignment heard of.
+    pub epoch: u64,
+    /// The host that was last seen to serve it.
+    pub last_holder: Option<HostId>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Database {
+    entries: BTreeMap<IpAddr, Entry>,
+}
+
+impl Database {
+    pub fn get(&self, address: IpAddr) -> Option<&Entry> {
+        self.entries.get(&address)
+    }
+
+    /// All addresses, ascending.
+    pub fn iter(&self) -> impl Iterator<Item = (IpAddr, &Entry)> {
+        self.entries.iter().map(|(&address, entry)| (address, entry))
+    }
+
+    /// Highest epoch of any assignment of the address heard of; 0 where there was none.
+    pub fn epoch(&self, address: IpAddr) -> u64 {
+        self.get(address).map_or(0, |entry| entry.epoch)
+    }
+
+    /// A host that is in sight calls the address its own, or (`preferred` none) is configured
+    /// with it as a floating one. Returns the host whose claim stands where two live hosts claim
+    /// it: the lower id.
+    pub fn claim(
+        &mut self,
+        address: IpAddr,
+        preferred: Option<HostId>,
+        seen: Time,
+        other_claims: impl Fn(HostId) -> bool,
+    ) -> Option<HostId> {
+        let Some(entry) = self.entries.get_mut(&address) else {
+            self.insert(address, Entry { preferred, seen, epoch: 0, last_holder: None });
+            return None;
+        };
+        entry.seen = entry.seen.max(seen);
+        match (entry.preferred, preferred) {
+            (Some(old), Some(new)) if old < new && other_claims(old) => return Some(old),
+            (Some(old), Some(new)) if new < old && other_claims(old) => {
+                entry.preferred = Some(new);
+                return Some(new);
+            }
+            (_, Some(new)) => entry.preferred = Some(new),
+            // Floating, until nobody in sight calls it its own.
+            (Some(old), None) if !other_claims(old) => entry.preferred = None,
+            (Some(_) | None, None) => {}
+        }
+        None
+    }
+
+    /// What another host knows of an address. `timeout`: see [`expire`](Self::expire).
+    pub fn merge(&mut self, record: &Record, at: Time, timeout: Duration) {
+        if record.age >= timeout {
+            return;
+        }
+        let seen = at.minus(record.age);
+        match self.entries.get_mut(&record.address) {
+            Some(entry) => {
+                entry.epoch = entry.epoch.max(record.epoch);
+                if seen > entry.seen {
+                    entry.seen = seen;
+                    entry.preferred = record.preferred.or(entry.preferred);
+                }
+            }
+            None => self.insert(
+                record.address,
+                Entry { preferred: record.preferred, seen, epoch: record.epoch, last_holder: None },
+            ),
+        }
+    }
+
+    /// A host was seen to serve the address under this epoch.
+    pub fn served(&mut self, address: IpAddr, holder: HostId, epoch: u64) {
+        if let Some(entry) = self.entries.get_mut(&address) {
+            entry.last_holder = Some(holder);
+            entry.epoch = entry.epoch.max(epoch);
+        }
+    }
+
+    /// An assignment was made or heard of.
+    pub fn assigned(&mut self, address: IpAddr, epoch: u64) {
+        if let Some(entry) = self.entries.get_mut(&address) {
+            entry.epoch = entry.epoch.max(epoch);
+        }
+    }
+
+    /// Removes every address whose preferred host has not been seen for `timeout`: it is no longer
+    /// valid, and whoever serves it will be told to release it.
+    pub fn expire(&mut self, now: Time, timeout: Duration) {
+        self.entries.retain(|_, entry| now.since(entry.seen) < timeout);
+    }
+
+    /// What the heartbeat says of the addresses.
+    pub fn records(&self, now: Time) -> Vec<Record> {
+        self.iter()
+            .map(|(address, entry)| Record {
+                address,
+                preferred: entry.preferred,
+                age: now.since(entry.seen),
+                epoch: entry.epoch,
+            })
+            .collect()
+    }
+
+    fn insert(&mut self, address: IpAddr, entry: Entry) {
+        if self.entries.len() < LIMIT {
+            self.entries.insert(address, entry);
+        }
+    }
+}
