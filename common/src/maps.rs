@@ -39,6 +39,16 @@ pub struct ServiceEntry {
     pub mac: [u8; 6],
 }
 
+impl ServiceEntry {
+    /// Whether the address is answered for at `now`, where its group's lease ends at `deadline`
+    /// (both in nanoseconds since boot). At the deadline itself the lease has ended.
+    #[inline]
+    #[must_use]
+    pub const fn is_live(&self, deadline: u64, now: u64) -> bool {
+        self.state == STATE_OPEN && now < deadline
+    }
+}
+
 /// Value of `TRAFFIC`, one for each CPU.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
