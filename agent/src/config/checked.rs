@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::group::Settings;
+use crate::group::{HostId, Settings};
 
 /// A whole configuration file. Only [`super::load`] makes one.
 #[derive(Clone, Debug)]
@@ -19,6 +19,8 @@ pub struct Config {
 /// `[agent]`
 #[derive(Clone, Debug)]
 pub struct Agent {
+    /// This host, in every group: `host_id`, or the first control address of the first group.
+    pub host: HostId,
     /// Where `rais.sock` lives.
     pub run_dir: PathBuf,
     /// Where the BPF link and maps are pinned, below `v<schema>/`.
@@ -75,12 +77,25 @@ pub struct Group {
     pub service_interface: Interface,
     /// How messages are protected.
     pub seal: Seal,
+    /// When a host is too busy; none: not said.
+    pub waters: Option<Waters>,
     /// `[[group.test]]`
     pub tests: Vec<Test>,
     /// `[[group.load]]`
     pub loads: Vec<Load>,
     /// `[group.scripts]`
     pub scripts: Scripts,
+}
+
+/// High and low water marks of the hosts' utilisation, load · scale / capacity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waters {
+    /// Above it a host is too busy. Greater than `low`.
+    pub high: u32,
+    /// At or below it a host has room again.
+    pub low: u32,
+    /// The utilisation of a host that is just full. At least 1.
+    pub scale: u32,
 }
 
 /// How messages are protected.

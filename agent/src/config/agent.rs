@@ -1,0 +1,81 @@
+//! `[agent]`
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use super::checked::{Agent, DataPlaneKind, XdpMode};
+use super::reader::Section;
+use crate::group::HostId;
+
+/// Longest path of a Unix socket: `sun_path` has 108 bytes with its closing zero (unix(7)).
+const MAX_SOCKET_PATH: usize = 107;
+
+/// What `[agent]` says, before the groups are known.
+pub(super) struct Raw {
+    pub(super) host_id: Option<HostId>,
+    run_dir: PathBuf,
+    bpf_dir: PathBuf,
+    xdp_mode: XdpMode,
+    realtime: bool,
+}
+
+impl Raw {
+    pub(super) fn build(self, host: HostId) -> Agent {
+        Agent {
+            host,
+            run_dir: self.run_dir,
+            bpf_dir: self.bpf_dir,
+            data_plane: DataPlaneKind::Xdp,
+            xdp_mode: self.xdp_mode,
+            realtime: self.realtime,
+        }
+    }
+}
+
+/// Reads the section, which may be left out.
+pub(super) fn read(section: Option<Section<'_>>) -> Raw {
+    let mut raw = Raw {
+        host_id: None,
+        run_dir: "/run/rais".into(),
+        bpf_dir: "/sys/fs/bpf/rais".into(),
+        xdp_mode: XdpMode::Auto,
+        realtime: true,
+    };
+    let Some(section) = section else { return raw };
+    if let Some(at) = section.parsed::<IpAddr>("host_id", "an IP address in quotes") {
+        if at.value.is_unspecified() || at.value.is_multicast() {
+            let message = format!("`host_id`: {} is not the address of a host", at.value);
+            section.document().mistake(at.offset, message);
+        }
+        raw.host_id = Some(HostId(at.value));
+    }
+    if let Some(at) = section.path("run_dir") {
+        if at.value.join("rais.sock").as_os_str().len() > MAX_SOCKET_PATH {
+            section.document().mistake(
+                at.offset,
+                format!(
+                    "`run_dir`: the path of rais.sock in it would be longer than \
+                     {MAX_SOCKET_PATH} bytes, the limit for a socket; choose a shorter one"
+                ),
+            );
+        }
+        raw.run_dir = at.value;
+    }
+    if let Some(at) = section.path("bpf_dir") {
+        raw.bpf_dir = at.value;
+    }
+    if !section.later_value("data_plane", &["kernel"]) {
+        section.choice("data_plane", &[("xdp", DataPlaneKind::Xdp)]);
+    }
+    let modes =
+        [("auto", XdpMode::Auto), ("native", XdpMode::Native), ("generic", XdpMode::Generic)];
+    if let Some(at) = section.choice("xdp_mode", &modes) {
+        raw.xdp_mode = at.value;
+    }
+    if let Some(at) = section.boolean("realtime") {
+        raw.realtime = at.value;
+    }
+    section.later("metrics");
+    section.finish();
+    raw
+}

@@ -1,0 +1,136 @@
+//! What a configuration is checked against: this machine's interfaces and files.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use nix::ifaddrs::{InterfaceAddress, getifaddrs};
+use nix::net::if_::if_nametoindex;
+
+use super::checked::Interface;
+
+/// A key file is a line and perhaps a few of comment.
+const MAX_KEY_FILE: u64 = 64 << 10;
+
+/// A file that holds a secret.
+#[derive(Clone, Debug)]
+pub struct SecretFile {
+    /// Permission bits, the lower twelve.
+    pub mode: u32,
+    /// User id of the owner.
+    pub owner: u32,
+    /// What is in it, at most 64 KiB.
+    pub text: String,
+}
+
+/// Facts about the machine.
+pub trait Facts {
+    /// The interface called `name`, if there is one.
+    ///
+    /// # Errors
+    /// Why it cannot be used, in words: it is not there, or has no hardware address.
+    fn interface(&self, name: &str) -> Result<Interface, String>;
+
+    /// The interface's speed in bytes a second, where it is known.
+    fn speed(&self, name: &str) -> Option<u64>;
+
+    /// Reads a key file.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn secret(&self, path: &Path) -> io::Result<SecretFile>;
+
+    /// Whether `path` is a program that can be run.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    fn program(&self, path: &Path) -> Result<(), String>;
+
+    /// The effective user id of this process.
+    fn user(&self) -> u32;
+}
+
+/// The machine this process runs on.
+#[derive(Clone, Copy, Debug)]
+pub struct Machine;
+
+impl Facts for Machine {
+    fn interface(&self, name: &str) -> Result<Interface, String> {
+        let index = if_nametoindex(name).map_err(|errno| match errno {
+            nix::Error::ENODEV => {
+                format!("there is no interface `{name}`; there are: {}", names().join(", "))
+            }
+            other => format!("interface `{name}`: {}", other.desc()),
+        })?;
+        let all = getifaddrs().map_err(|errno| format!("interfaces: {}", errno.desc()))?;
+        let mut mac = None;
+        let mut addresses = Vec::new();
+        for entry in all.filter(|entry| entry.interface_name == name) {
+            mac = mac.or_else(|| hardware_address(&entry));
+            addresses.extend(ip_address(&entry));
+        }
+        addresses.sort_by_key(|address| match address {
+            IpAddr::V4(_) => 0,
+            IpAddr::V6(v6) if !v6.is_unicast_link_local() => 1,
+            IpAddr::V6(_) => 2,
+        });
+        let mac = mac.ok_or_else(|| format!("interface `{name}` has no hardware address"))?;
+        Ok(Interface { name: name.to_owned(), index, mac, addresses })
+    }
+
+    fn speed(&self, name: &str) -> Option<u64> {
+        // In Mbit/s; an error or -1 where the driver does not know (sysfs-class-net).
+        let text = fs::read_to_string(Path::new("/sys/class/net").join(name).join("speed")).ok()?;
+        let megabits: u64 = text.trim().parse().ok()?;
+        megabits.checked_mul(1_000_000 / 8).filter(|speed| *speed > 0)
+    }
+
+    fn secret(&self, path: &Path) -> io::Result<SecretFile> {
+        let file = File::open(path)?;
+        let about = file.metadata()?;
+        if !about.is_file() {
+            return Err(io::Error::other("not a regular file"));
+        }
+        let mut text = String::new();
+        file.take(MAX_KEY_FILE).read_to_string(&mut text)?;
+        Ok(SecretFile { mode: about.mode() & 0o7777, owner: about.uid(), text })
+    }
+
+    fn program(&self, path: &Path) -> Result<(), String> {
+        let about = fs::metadata(path).map_err(|e| e.to_string())?;
+        if !about.is_file() {
+            return Err("not a file".to_owned());
+        }
+        if about.mode() & 0o111 == 0 {
+            return Err(format!("not executable; run `chmod +x {}`", path.display()));
+        }
+        Ok(())
+    }
+
+    fn user(&self) -> u32 {
+        nix::unistd::geteuid().as_raw()
+    }
+}
+
+/// The names of all interfaces.
+fn names() -> Vec<String> {
+    let mut names: Vec<_> =
+        getifaddrs().into_iter().flatten().map(|entry| entry.interface_name).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+fn hardware_address(entry: &InterfaceAddress) -> Option<[u8; 6]> {
+    entry.address?.as_link_addr()?.addr()
+}
+
+fn ip_address(entry: &InterfaceAddress) -> Option<IpAddr> {
+    let address = entry.address?;
+    if let Some(v4) = address.as_sockaddr_in() {
+        return Some(v4.ip().into());
+    }
+    address.as_sockaddr_in6().map(|v6| v6.ip().into())
+}

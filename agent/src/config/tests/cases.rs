@@ -1,0 +1,237 @@
+//! Mistakes, each with its exact place and words.
+
+/// Lines put after the smallest file, from line 7 on.
+pub(super) const ADDED: &[(&str, &str)] = &[
+    (
+        "heartbeat = 100",
+        r#"f:7:13: `heartbeat`: the unit is missing; write for example "100ms" or "100s" (units are us, ms, s, m, h and d, a day being 24 h)"#,
+    ),
+    (
+        "heartbeat = \"100\"",
+        r#"f:7:13: `heartbeat`: "100": the unit is missing after 100 (units are us, ms, s, m, h and d, a day being 24 h)"#,
+    ),
+    (
+        "heartbeat = '100us'",
+        "f:7:13: `heartbeat`: expected a duration of at least 1ms, found '100us'",
+    ),
+    ("heartbeat = true", "f:7:13: `heartbeat`: expected a duration such as \"100ms\", found true"),
+    (
+        "timeout = '199ms'",
+        "f:7:11: `timeout`: 199ms is less than twice the heartbeat of 100ms: a single lost message would be taken for a failed host; expected at least 200ms, usual are 350ms",
+    ),
+    ("heartbeet = '1s'", "f:7:1: unknown key `heartbeet` in [[group]]; did you mean `heartbeat`?"),
+    ("quorum = 0", "f:7:10: `quorum`: expected a whole number from 1 to 4294967295, found 0"),
+    ("quorum = -1", "f:7:10: `quorum`: expected a whole number from 1 to 4294967295, found -1"),
+    ("quorum = 1.5", "f:7:10: `quorum`: expected a whole number from 1 to 4294967295, found 1.5"),
+    ("role = 'boss'", "f:7:8: `role`: expected \"member\" or \"observer\", found 'boss'"),
+    (
+        "role = 'observer'\npreferred = ['10.0.0.9']",
+        "f:8:14: an observer serves nothing and can prefer no address; remove `preferred`, or make it a member",
+    ),
+    (
+        "failback = 'soon'",
+        "f:7:12: `failback`: expected \"immediate\", \"never\" or a hold-down such as \"5m\", in quotes, found \"soon\": expected whole numbers, each with its unit (units are us, ms, s, m, h and d, a day being 24 h)",
+    ),
+    (
+        "placement = 'best'",
+        "f:7:13: `placement`: expected \"least-utilised\" or \"random\", found 'best'",
+    ),
+    (
+        "preferred = '10.0.0.9'",
+        "f:7:13: `preferred`: expected a list, each entry an IP address in quotes, without a prefix, found '10.0.0.9'",
+    ),
+    (
+        "preferred = ['10.0.0.9/24']",
+        "f:7:14: `preferred`: expected an IP address in quotes, without a prefix, found '10.0.0.9/24'",
+    ),
+    (
+        "floating = ['224.0.0.1']",
+        "f:7:13: `floating`: 224.0.0.1 is a multicast address; expected a unicast address that clients use",
+    ),
+    (
+        "floating = ['0.0.0.0']",
+        "f:7:13: `floating`: 0.0.0.0 is the unspecified address; expected a unicast address that clients use",
+    ),
+    (
+        "floating = ['::ffff:1.2.3.4']",
+        "f:7:13: `floating`: ::ffff:1.2.3.4 is an IPv4-mapped address; expected a unicast address that clients use",
+    ),
+    (
+        "floating = ['10.77.0.1']",
+        "f:7:13: 10.77.0.1 is this host's control address; it cannot move between hosts",
+    ),
+    (
+        "floating = ['10.0.0.9', '10.0.0.9']",
+        "f:7:25: 10.0.0.9 is a service address already, in line 7",
+    ),
+    (
+        "preferred = ['10.0.0.9']\nfloating = ['10.0.0.9']",
+        "f:8:13: 10.0.0.9 is a service address already, in line 7",
+    ),
+    ("high_water = 800", "f:7:14: `high_water` needs `low_water` beside it"),
+    ("low_water = 800", "f:7:13: `low_water` needs `high_water` beside it"),
+    (
+        "high_water = 500\nlow_water = 500",
+        "f:7:14: `high_water`: 500 is not above `low_water`, 500",
+    ),
+    ("scale = 0", "f:7:9: `scale`: expected a whole number from 1 to 4294967295, found 0"),
+    (
+        "insecure = true",
+        "f:7:12: `insecure = true` and `key_files` exclude each other; remove one of them",
+    ),
+    ("insecure = 'yes'", "f:7:12: `insecure`: expected true or false, found 'yes'"),
+    (
+        "address_mode = 'route'",
+        "f:7:16: `address_mode = \"route\"` is not available in this version",
+    ),
+    ("prearm = true", "f:7:10: `prearm` in [[group]] is not available in this version"),
+    ("[group.dns]\nzone = 'a.'", "f:7:1: `dns` in [[group]] is not available in this version"),
+    (
+        "[group.traps]\nversion = '3'",
+        "f:7:1: `traps` in [[group]] is not available in this version",
+    ),
+    (
+        "[[group.test]]\nname = 'a'\nkind = 'http'\nurl = 'x'",
+        "f:9:8: `kind = \"http\"` is not available in this version",
+    ),
+    (
+        "[[group.test]]\nname = 'a'\nkind = 'ping'",
+        "f:9:8: `kind`: expected \"tcp\" or \"script\", found 'ping'",
+    ),
+    (
+        "[[group.test]]\nname = 'a'\nkind = 'tcp'",
+        "f:7:1: `address` is missing in [[group.test]]; expected an IP address and a port in quotes, such as \"127.0.0.1:8080\"",
+    ),
+    (
+        "[[group.test]]\nname = 'a'\nkind = 'script'\ncommand = 'run'",
+        "f:10:11: `command`: program run: expected an absolute path",
+    ),
+    (
+        "[[group.test]]\nname = 'a'\nkind = 'script'\ncommand = ['/x/run']",
+        "f:10:11: `command`: program /x/run: not there",
+    ),
+    (
+        "[[group.test]]\nname = 'a'\nkind = 'script'\ncommand = []",
+        "f:10:11: `command`: expected the path of a program in quotes, or a list of it and its arguments, found []",
+    ),
+    (
+        "[[group.test]]\nname = 'a'\nkind = 'tcp'\naddress = '1.2.3.4:5'\nrise = 0",
+        "f:11:8: `rise`: expected a whole number from 1 to 4294967295, found 0",
+    ),
+    ("[group.test]\nname = 'a'", "f:7:1: expected [[group.test]], in double brackets"),
+    ("[[group.load]]\nkind = 'cpu'", "f:8:8: `kind = \"cpu\"` is not available in this version"),
+    (
+        "[[group.load]]\nkind = 'traffic'\nunit = 'packets'",
+        "f:7:1: `capacity` is missing in [[group.load]]; expected what counts as full, a second, for this unit",
+    ),
+    (
+        "[group.scripts]\nacquire = 'run'",
+        "f:8:11: `acquire`: expected an absolute path in quotes, found 'run'",
+    ),
+    ("[group.scripts]\nrelease = '/x/run'", "f:8:11: `release`: program /x/run: not there"),
+    (
+        "[group.scripts]\naquire = '/bin/run'",
+        "f:8:1: unknown key `aquire` in [group.scripts]; did you mean `acquire`?",
+    ),
+    (
+        "[group.colours]\nred = 1",
+        "f:7:8: unknown key `colours` in [[group]]; known are address, control_interfaces, service_interface, role, quorum, failback, placement, high_water, low_water, scale, preferred, floating, name, key_files, insecure, heartbeat, timeout, orphan_timeout, test, load, scripts, address_mode, prearm, dns, traps",
+    ),
+    (
+        "[agent]\nmetrics = '127.0.0.1:1'",
+        "f:8:11: `metrics` in [agent] is not available in this version",
+    ),
+    (
+        "[agent]\ndata_plane = 'kernel'",
+        "f:8:14: `data_plane = \"kernel\"` is not available in this version",
+    ),
+    ("[agent]\ndata_plane = 'magic'", "f:8:14: `data_plane`: expected \"xdp\", found 'magic'"),
+    ("[agent]\nhost_id = '239.0.0.1'", "f:8:11: `host_id`: 239.0.0.1 is not the address of a host"),
+    (
+        "[agent]\nrun_dir = 'run'",
+        "f:8:11: `run_dir`: expected an absolute path in quotes, found 'run'",
+    ),
+];
+
+/// What is replaced in the smallest file, and by what.
+pub(super) const REPLACED: &[(&str, &str, &str)] = &[
+    ("name = \"web\"", "", "f:1:1: `name` is missing in [[group]]; expected a name in quotes"),
+    (
+        "name = \"web\"",
+        "name = 'w b'",
+        "f:2:8: `name`: expected 1 to 64 letters, digits, `-`, `_` or `.`, found \"w b\"",
+    ),
+    (
+        "239.77.0.1:7077",
+        "239.77.0.1",
+        "f:3:11: `address`: expected a multicast address and a UDP port in quotes, such as \"239.77.0.1:7077\", found \"239.77.0.1\"",
+    ),
+    (
+        "239.77.0.1:7077",
+        "10.0.0.1:7077",
+        "f:3:11: `address`: 10.0.0.1:7077 is not a multicast address (IPv4 224.0.0.0/4, IPv6 ff00::/8)",
+    ),
+    (
+        "239.77.0.1:7077",
+        "239.77.0.1:0",
+        "f:3:11: `address`: 239.77.0.1:0 has no usable port; expected 1 to 65535",
+    ),
+    ("[\"eth0\"]", "[]", "f:1:1: `control_interfaces` names no interface; at least one is needed"),
+    ("[\"eth0\"]", "[\"eth0\", \"eth0\"]", "f:4:31: control interface `eth0` is named twice"),
+    (
+        "[\"eth0\"]",
+        "[\"eth9\"]",
+        "f:4:23: `control_interfaces`: there is no interface `eth9`; there are: eth0, eth1",
+    ),
+    (
+        "[\"eth0\"]",
+        "[\"bare\"]",
+        "f:4:23: `control_interfaces`: interface `bare` has no IPv4 address to send messages to 239.77.0.1 from; give it one",
+    ),
+    (
+        "= \"eth0\"",
+        "= \"eth9\"",
+        "f:5:21: `service_interface`: there is no interface `eth9`; there are: eth0, eth1",
+    ),
+    (
+        "= \"eth0\"",
+        "= 0",
+        "f:5:21: `service_interface`: expected the name of the interface that clients are on, in quotes, found 0",
+    ),
+    (
+        "key_files = [\"/etc/rais/web.key\"]",
+        "",
+        "f:1:1: `key_files` is missing in [[group]]: messages would be open to forgery; make a key with `rais keygen` and name its file on every host, or say `insecure = true` to try things out",
+    ),
+    (
+        "key_files = [\"/etc/rais/web.key\"]",
+        "key_files = []",
+        "f:1:1: `key_files` names no key file that can be used; at least one",
+    ),
+    ("web.key", "none.key", "f:6:14: key file /etc/rais/none.key: entity not found"),
+    (
+        "web.key",
+        "open.key",
+        "f:6:14: key file /etc/rais/open.key has mode 0644: others than its owner may use it; run `chmod 600 /etc/rais/open.key`",
+    ),
+    (
+        "web.key",
+        "group.key",
+        "f:6:14: key file /etc/rais/group.key has mode 0640: others than its owner may use it; run `chmod 600 /etc/rais/group.key`",
+    ),
+    (
+        "web.key",
+        "other.key",
+        "f:6:14: key file /etc/rais/other.key belongs to user 1001, neither to root nor to the user this runs as; run `chown root /etc/rais/other.key`",
+    ),
+    (
+        "web.key",
+        "short.key",
+        "f:6:14: key file /etc/rais/short.key: expected one line of 64 hexadecimal digits, as `rais keygen` prints",
+    ),
+    (
+        "web.key",
+        "twice.key",
+        "f:6:14: key file /etc/rais/twice.key: expected one line of 64 hexadecimal digits, as `rais keygen` prints",
+    ),
+];
