@@ -4,3 +4,4 @@ pub mod clock;
 pub mod config;
 pub mod data_plane;
 pub mod group;
+pub mod wire;
