@@ -1,1 +1,3 @@
 //! Clusters to test on: simulated ones on virtual time, real ones as network namespaces.
+
+pub mod messages;

@@ -119,12 +119,32 @@ impl<'de, C, T: Decode<C>, const MAX: usize> BorrowDecode<'de, C> for List<T, MA
     }
 }
 
-#[derive(Encode, Decode)]
-#[repr(u8)]
+/// The number of its family and its bytes.
 enum Address {
-    V4([u8; 4]) = 4,
-    V6([u8; 16]) = 6,
+    V4([u8; 4]),
+    V6([u8; 16]),
 }
+
+impl Encode for Address {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
+        match self {
+            Self::V4(octets) => (4_u8, octets).encode(encoder),
+            Self::V6(octets) => (6_u8, octets).encode(encoder),
+        }
+    }
+}
+
+impl<C> Decode<C> for Address {
+    fn decode<D: Decoder<Context = C>>(decoder: &mut D) -> Result<Self, DecodeError> {
+        match u8::decode(decoder)? {
+            4 => Decode::decode(decoder).map(Self::V4),
+            6 => Decode::decode(decoder).map(Self::V6),
+            _ => Err(DecodeError::Other("no such address family")),
+        }
+    }
+}
+
+bincode::impl_borrow_decode!(Address);
 
 impl Address {
     fn of(address: &IpAddr) -> Self {
