@@ -1,7 +1,12 @@
 //! The rais agent as a library: see `ARCHITECTURE.md` for the rooms and the one direction of data.
 
+pub mod addresses;
+pub mod announce;
 pub mod clock;
 pub mod config;
 pub mod data_plane;
 pub mod group;
 pub mod wire;
+pub mod monitor;
+pub mod objects;
+pub mod process;

@@ -1,0 +1,3 @@
+//! A service monitor: the threads and tasks around one group.
+
+pub mod scripts;

@@ -1,0 +1,340 @@
+//! The scripts room: slow work for addresses, away from the heartbeat.
+//!
+//! Jobs of one address run strictly in order; different addresses run side by side, within a limit
+//! for scripts and another for the interface, so that hanging scripts do not keep addresses from
+//! moving. Notices run one after the other, apart from all addresses. Everything runs on the
+//! shared runtime, whose threads are not realtime (see [`crate::process`]).
+
+mod lanes;
+
+use std::collections::{HashMap, VecDeque};
+use std::future::Future;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio::task::{Id, JoinSet};
+
+use crate::addresses::{AddressError, Addresses};
+use crate::config::checked;
+use crate::group::{AddressScript, Event, HostId, Reason};
+use crate::process::{self, Program};
+
+use lanes::{Lane, Lanes};
+
+/// Most jobs on their way to the room, and as many again inside it: as many as there can be
+/// addresses.
+const QUEUE_LIMIT: usize = rais_common::maps::MAX_ADDRESSES as usize;
+
+/// Most notices that wait for their turn.
+const NOTICE_LIMIT: usize = 256;
+
+/// Most netlink requests under way. The kernel carries them out one by one.
+const INTERFACE_LIMIT: usize = 64;
+
+/// Most scripts of addresses that run at once.
+const SCRIPT_LIMIT: usize = 64;
+
+/// Something slow to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Job {
+    /// Put the address on the interface. Ends with [`Event::Configured`].
+    Configure {
+        /// The address.
+        address: IpAddr,
+        /// Its epoch.
+        epoch: u64,
+    },
+    /// Take the address off the interface. Ends with [`Event::Deconfigured`].
+    Deconfigure {
+        /// The address.
+        address: IpAddr,
+        /// Its epoch.
+        epoch: u64,
+    },
+    /// Run a script for the address. Ends with [`Event::ScriptEnded`], with success where none is
+    /// configured.
+    Script {
+        /// Which.
+        script: AddressScript,
+        /// For which address.
+        address: IpAddr,
+        /// Its epoch.
+        epoch: u64,
+        /// Why the address moves.
+        reason: Reason,
+    },
+    /// Run a script that nothing depends on; a failure is logged.
+    Notice(Notice),
+}
+
+/// What a notice is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// The tests began to fail (`test_failed`).
+    TestFailed {
+        /// In words, for `RAIS_REASON`.
+        detail: String,
+    },
+    /// No host can take this address (`cannot_assign`).
+    CannotAssign(IpAddr),
+}
+
+/// The room takes no more: the job was not accepted, and nothing comes of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the scripts room has {QUEUE_LIMIT} jobs waiting and takes no more")]
+pub struct Full;
+
+/// What the room knows about its group.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// Name of the group.
+    pub group: String,
+    /// This host.
+    pub host: HostId,
+    /// Name of the service interface.
+    pub interface: String,
+    /// Index of the service interface.
+    pub ifindex: u32,
+    /// The scripts and their deadline.
+    pub scripts: checked::Scripts,
+}
+
+/// Where addresses are put and taken off.
+pub trait Interface: Send + Sync + 'static {
+    /// See [`Addresses::add`].
+    fn add(
+        &self,
+        ifindex: u32,
+        address: IpAddr,
+    ) -> impl Future<Output = Result<(), AddressError>> + Send;
+
+    /// See [`Addresses::remove`].
+    fn remove(
+        &self,
+        ifindex: u32,
+        address: IpAddr,
+    ) -> impl Future<Output = Result<(), AddressError>> + Send;
+}
+
+impl Interface for Addresses {
+    fn add(
+        &self,
+        ifindex: u32,
+        address: IpAddr,
+    ) -> impl Future<Output = Result<(), AddressError>> + Send {
+        Addresses::add(self, ifindex, address)
+    }
+
+    fn remove(
+        &self,
+        ifindex: u32,
+        address: IpAddr,
+    ) -> impl Future<Output = Result<(), AddressError>> + Send {
+        Addresses::remove(self, ifindex, address)
+    }
+}
+
+/// Takes jobs. When it is dropped, what waits is forgotten and what runs is killed.
+#[derive(Debug)]
+pub struct Scripts {
+    jobs: mpsc::Sender<Job>,
+}
+
+impl Scripts {
+    /// Opens the room on `runtime`. `events` is called on the runtime's threads and must not wait.
+    pub fn start<I: Interface>(
+        runtime: &Handle,
+        surroundings: Surroundings,
+        interface: I,
+        events: Arc<dyn Fn(Event) + Send + Sync>,
+    ) -> Self {
+        let (jobs, inbox) = mpsc::channel(QUEUE_LIMIT);
+        let worker = Arc::new(Worker { surroundings, interface, events });
+        runtime.spawn(Room::new(worker).run(inbox));
+        Self { jobs }
+    }
+
+    /// Hands in a job; never waits.
+    ///
+    /// # Errors
+    /// [`Full`]; also when the runtime has ended.
+    pub fn submit(&self, job: Job) -> Result<(), Full> {
+        self.jobs.try_send(job).map_err(|_refused| Full)
+    }
+}
+
+/// The room's own task: hands out jobs, one at a time for each address.
+struct Room<I> {
+    worker: Arc<Worker<I>>,
+    lanes: Lanes,
+    notices: VecDeque<Notice>,
+    noticing: bool,
+    tasks: JoinSet<()>,
+    running: HashMap<Id, Running>,
+}
+
+/// What a task of the room is busy with.
+#[derive(Clone, Copy)]
+enum Running {
+    Job(Lane, IpAddr),
+    Notice,
+}
+
+impl<I: Interface> Room<I> {
+    fn new(worker: Arc<Worker<I>>) -> Self {
+        Self {
+            worker,
+            lanes: Lanes::new(INTERFACE_LIMIT, SCRIPT_LIMIT),
+            notices: VecDeque::new(),
+            noticing: false,
+            tasks: JoinSet::new(),
+            running: HashMap::new(),
+        }
+    }
+
+    async fn run(mut self, mut inbox: mpsc::Receiver<Job>) {
+        loop {
+            tokio::select! {
+                job = inbox.recv(), if self.lanes.waiting() < QUEUE_LIMIT => match job {
+                    Some(job) => self.accept(job),
+                    None => return,
+                },
+                Some(ended) = self.tasks.join_next_with_id() => self.ended(&ended),
+            }
+            self.hand_out();
+        }
+    }
+
+    fn accept(&mut self, job: Job) {
+        match job {
+            Job::Configure { address, .. } | Job::Deconfigure { address, .. } => {
+                self.lanes.push(Lane::Interface, address, job);
+            }
+            Job::Script { address, .. } => self.lanes.push(Lane::Script, address, job),
+            Job::Notice(notice) if self.notices.len() < NOTICE_LIMIT => {
+                self.notices.push_back(notice);
+            }
+            Job::Notice(notice) => {
+                let group = &self.worker.surroundings.group;
+                tracing::warn!(group, "too many notices wait, left out: {notice:?}");
+            }
+        }
+    }
+
+    fn hand_out(&mut self) {
+        while let Some((lane, address, job)) = self.lanes.next() {
+            let worker = Arc::clone(&self.worker);
+            let task = self.tasks.spawn(async move { worker.work(job).await });
+            self.running.insert(task.id(), Running::Job(lane, address));
+        }
+        if !self.noticing
+            && let Some(notice) = self.notices.pop_front()
+        {
+            let worker = Arc::clone(&self.worker);
+            let task = self.tasks.spawn(async move { worker.notify(notice).await });
+            self.running.insert(task.id(), Running::Notice);
+            self.noticing = true;
+        }
+    }
+
+    fn ended(&mut self, ended: &Result<(Id, ()), tokio::task::JoinError>) {
+        let id = match ended {
+            Ok((id, ())) => *id,
+            // A defect of ours; its address must not be stuck for ever all the same.
+            Err(e) => {
+                tracing::error!(group = self.worker.surroundings.group, "job: {e}");
+                e.id()
+            }
+        };
+        match self.running.remove(&id) {
+            Some(Running::Job(lane, address)) => self.lanes.done(lane, address),
+            Some(Running::Notice) => self.noticing = false,
+            None => {}
+        }
+    }
+}
+
+/// What every task of the room needs.
+struct Worker<I> {
+    surroundings: Surroundings,
+    interface: I,
+    events: Arc<dyn Fn(Event) + Send + Sync>,
+}
+
+impl<I: Interface> Worker<I> {
+    async fn work(&self, job: Job) {
+        let ifindex = self.surroundings.ifindex;
+        let event = match job {
+            Job::Configure { address, epoch } => {
+                let result = self.interface.add(ifindex, address).await;
+                Event::Configured { address, epoch, result: result.map_err(|e| e.to_string()) }
+            }
+            Job::Deconfigure { address, epoch } => {
+                let result = self.interface.remove(ifindex, address).await;
+                Event::Deconfigured { address, epoch, result: result.map_err(|e| e.to_string()) }
+            }
+            Job::Script { script, address, epoch, reason } => {
+                let result = self.script(script, address, epoch, reason).await;
+                Event::ScriptEnded { script, address, epoch, result }
+            }
+            Job::Notice(notice) => return self.notify(notice).await,
+        };
+        (self.events)(event);
+    }
+
+    async fn script(
+        &self,
+        script: AddressScript,
+        address: IpAddr,
+        epoch: u64,
+        reason: Reason,
+    ) -> Result<(), String> {
+        let scripts = &self.surroundings.scripts;
+        let (event, path) = match script {
+            AddressScript::Acquire => ("acquire", &scripts.acquire),
+            AddressScript::Release => ("release", &scripts.release),
+        };
+        let Some(path) = path else { return Ok(()) };
+        let mut environment = self.environment(event, reason.word());
+        environment.push(("RAIS_ADDRESS", address.to_string()));
+        environment.push(("RAIS_EPOCH", epoch.to_string()));
+        let program = Program { path: path.clone(), arguments: Vec::new(), environment };
+        process::run(&program, scripts.timeout).await.map(drop).map_err(|e| e.to_string())
+    }
+
+    async fn notify(&self, notice: Notice) {
+        let scripts = &self.surroundings.scripts;
+        let (path, environment) = match notice {
+            Notice::TestFailed { detail } => {
+                (&scripts.test_failed, self.environment("test_failed", &detail))
+            }
+            Notice::CannotAssign(address) => {
+                let mut environment = self.environment("cannot_assign", "no host can take it");
+                environment.push(("RAIS_ADDRESS", address.to_string()));
+                (&scripts.cannot_assign, environment)
+            }
+        };
+        let Some(path) = path else { return };
+        let program = Program { path: path.clone(), arguments: Vec::new(), environment };
+        if let Err(e) = process::run(&program, scripts.timeout).await {
+            tracing::warn!(group = self.surroundings.group, "notice: {e}");
+        }
+    }
+
+    /// What every script is told.
+    fn environment(&self, event: &str, reason: &str) -> Vec<(&'static str, String)> {
+        vec![
+            ("RAIS_EVENT", event.to_owned()),
+            ("RAIS_GROUP", self.surroundings.group.clone()),
+            ("RAIS_HOST", self.surroundings.host.to_string()),
+            ("RAIS_INTERFACE", self.surroundings.interface.clone()),
+            // A NUL, which no environment can hold, would keep the script from starting.
+            ("RAIS_REASON", reason.replace('\0', " ")),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests;

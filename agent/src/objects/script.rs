@@ -1,0 +1,42 @@
+//! Test object: a program exits with 0.
+
+use std::ffi::OsString;
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::time::Duration;
+
+use super::{TestObject, Verdict};
+use crate::process::{self, Program};
+
+/// Passes when the program exits with 0. Its output is the detail. At the deadline of the test it
+/// is killed with its process group.
+#[derive(Clone, Debug)]
+pub struct Script {
+    program: Program,
+}
+
+impl Script {
+    /// Tests with this program and its arguments. An empty command cannot be started, and fails.
+    #[must_use]
+    pub fn new(command: Vec<String>) -> Self {
+        let mut words = command.into_iter();
+        let path = PathBuf::from(words.next().unwrap_or_default());
+        let arguments = words.map(OsString::from).collect();
+        let environment = vec![("RAIS_EVENT", "test".to_owned())];
+        Self { program: Program { path, arguments, environment } }
+    }
+}
+
+impl TestObject for Script {
+    fn run(&self) -> Pin<Box<dyn Future<Output = Verdict> + Send + '_>> {
+        Box::pin(async {
+            // The deadline is the runner's: dropping the run kills the program.
+            match process::run(&self.program, Duration::MAX).await {
+                Ok(output) if output.text().is_empty() => Ok("exited with 0".to_owned()),
+                Ok(output) => Ok(output.text()),
+                Err(e) => Err(e.to_string()),
+            }
+        })
+    }
+}

@@ -1,0 +1,175 @@
+//! With real sockets and programs.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+use super::*;
+
+fn test(name: &str, object: impl TestObject) -> Test {
+    Test {
+        name: name.to_owned(),
+        interval: Duration::from_millis(10),
+        timeout: Duration::from_millis(100),
+        rise: 1,
+        fall: 1,
+        object: Box::new(object),
+    }
+}
+
+fn start(tests: Vec<Test>, loads: Vec<Box<dyn LoadObject>>) -> (Objects, mpsc::Receiver<Event>) {
+    let (sender, events) = mpsc::channel(100);
+    // After the end of a test nobody listens.
+    let sink = Arc::new(move |event| drop(sender.try_send(event)));
+    (Objects::start(&Handle::current(), tests, loads, sink), events)
+}
+
+async fn event(events: &mut mpsc::Receiver<Event>) -> Event {
+    tokio::time::timeout(Duration::from_secs(20), events.recv()).await.unwrap().unwrap()
+}
+
+async fn health(events: &mut mpsc::Receiver<Event>) -> (bool, String) {
+    let event = event(events).await;
+    let Event::Health { ok, detail } = event else { panic!("{event:?}") };
+    (ok, detail)
+}
+
+#[tokio::test]
+async fn without_tests_a_host_is_ok_at_once() {
+    let (_objects, mut events) = start(Vec::new(), Vec::new());
+    assert!(matches!(events.try_recv(), Ok(Event::Health { ok: true, .. })));
+}
+
+#[tokio::test]
+async fn tcp_follows_the_listener() {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let listener = TcpListener::bind(address).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (objects, mut events) = start(vec![test("web", Tcp::new(address))], Vec::new());
+    assert_eq!(health(&mut events).await, (true, "all tests pass".to_owned()));
+    assert!(objects.tests()[0].detail.starts_with(&format!("connected to {address} in ")));
+    drop(listener);
+    let (ok, detail) = health(&mut events).await;
+    assert!(!ok);
+    assert!(
+        detail.starts_with(&format!("web: connect to {address}: Connection refused")),
+        "{detail}"
+    );
+    assert!(!objects.tests()[0].passing);
+}
+
+#[tokio::test]
+async fn script_says_what_it_said() {
+    let command = |script: &str| ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
+    let tests = vec![test("good", Script::new(command("echo 3 replicas")))];
+    let (objects, mut events) = start(tests, Vec::new());
+    assert!(health(&mut events).await.0);
+    assert_eq!(objects.tests()[0].detail, "3 replicas");
+
+    let tests = vec![test("bad", Script::new(command("echo no replica; exit 2")))];
+    let (_objects, mut events) = start(tests, Vec::new());
+    assert_eq!(health(&mut events).await, (false, "bad: /bin/sh exited with 2: no replica".into()));
+
+    let (_objects, mut events) = start(vec![test("empty", Script::new(Vec::new()))], Vec::new());
+    assert!(!health(&mut events).await.0);
+}
+
+#[tokio::test]
+async fn a_hung_test_fails_at_its_deadline_and_again() {
+    let hung = Script::new(["/bin/sleep", "1000"].map(str::to_owned).to_vec());
+    let mut hung = test("hung", hung);
+    hung.timeout = Duration::from_millis(50);
+    hung.fall = 3;
+    let runs = Arc::new(Mutex::new(0));
+    let quick = test("quick", Count(Arc::clone(&runs)));
+    let (_objects, mut events) = start(vec![hung, quick], Vec::new());
+    assert_eq!(health(&mut events).await, (false, "hung: no result within 50ms".to_owned()));
+    let before = *runs.lock().unwrap();
+    let end = clock::now() + Duration::from_secs(20);
+    while *runs.lock().unwrap() < before + 10 {
+        assert!(clock::now() < end, "a hung test holds up another");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Counts its runs.
+struct Count(Arc<Mutex<u32>>);
+
+impl TestObject for Count {
+    fn run(&self) -> Pin<Box<dyn Future<Output = Verdict> + Send + '_>> {
+        *self.0.lock().unwrap() += 1;
+        Box::pin(async { Ok("counted".to_owned()) })
+    }
+}
+
+#[tokio::test]
+async fn dropping_the_handle_stops_everything() {
+    let runs = Arc::new(Mutex::new(0));
+    let (objects, mut events) = start(vec![test("count", Count(Arc::clone(&runs)))], Vec::new());
+    assert!(health(&mut events).await.0);
+    drop(objects);
+    // The sender goes with the last task.
+    while event_or_end(&mut events).await.is_some() {}
+    assert_eq!(Arc::strong_count(&runs), 1);
+}
+
+async fn event_or_end(events: &mut mpsc::Receiver<Event>) -> Option<Event> {
+    tokio::time::timeout(Duration::from_secs(20), events.recv()).await.unwrap()
+}
+
+struct Samples(std::vec::IntoIter<Result<(u32, u32), String>>);
+
+impl Samples {
+    fn boxed(samples: &[Result<(u32, u32), &str>]) -> Box<dyn LoadObject> {
+        let samples: Vec<_> = samples.iter().map(|s| s.map_err(str::to_owned)).collect();
+        Box::new(Self(samples.into_iter()))
+    }
+}
+
+impl LoadObject for Samples {
+    fn sample(&mut self, _: Time) -> Result<(u32, u32), String> {
+        self.0.next().unwrap_or_else(|| Err("over".to_owned()))
+    }
+}
+
+#[tokio::test]
+async fn the_fullest_load_is_sent_when_it_changes() {
+    let first = Samples::boxed(&[Ok((10, 100)), Ok((10, 100)), Err("lost"), Ok((0, 100))]);
+    let second = Samples::boxed(&[Ok((3, 10)), Ok((3, 10)), Ok((3, 11)), Ok((0, 0))]);
+    let (sender, mut events) = mpsc::channel(100);
+    let sink = Arc::new(move |event| sender.try_send(event).unwrap());
+    let mut tasks = JoinSet::new();
+    tasks.spawn(sample(vec![first, second], Duration::from_millis(5), sink));
+    let mut loads = Vec::new();
+    while loads.len() < 3 {
+        let event = event(&mut events).await;
+        let Event::Load { load, capacity } = event else { panic!("{event:?}") };
+        loads.push((load, capacity));
+    }
+    assert_eq!(loads, [(3, 10), (3, 11), (0, 0)]);
+}
+
+#[test]
+fn fullest_of_several() {
+    assert_eq!(fullest(std::iter::empty()), None);
+    assert_eq!(fullest([(1, 10), (2, 10), (1, 5)].into_iter()), Some((2, 10)), "first of equals");
+    assert_eq!(fullest([(u32::MAX, 1), (0, 0)].into_iter()), Some((0, 0)));
+    let most = (u32::MAX, u32::MAX - 1);
+    assert_eq!(fullest([(u32::MAX, u32::MAX), most].into_iter()), Some(most));
+}
+
+#[test]
+fn a_configured_test_becomes_a_running_one() {
+    let configured = checked::Test {
+        name: "db".to_owned(),
+        kind: checked::TestKind::Tcp((IpAddr::from([127, 0, 0, 1]), 5432).into()),
+        interval: Duration::from_secs(2),
+        timeout: Duration::from_secs(1),
+        rise: 2,
+        fall: 3,
+    };
+    let test = Test::from(configured);
+    assert_eq!((test.name.as_str(), test.rise, test.fall), ("db", 2, 3));
+    assert_eq!((test.interval, test.timeout), (Duration::from_secs(2), Duration::from_secs(1)));
+}
