@@ -6,7 +6,7 @@ pub mod clock;
 pub mod config;
 pub mod data_plane;
 pub mod group;
-pub mod wire;
 pub mod monitor;
 pub mod objects;
 pub mod process;
+pub mod wire;

@@ -405,6 +405,7 @@ const fn reason_number(reason: Reason) -> u8 {
         Reason::QuorumLost => 11,
         Reason::Shutdown => 12,
         Reason::AcquireFailed => 13,
+        Reason::HostDown => 14,
     }
 }
 
@@ -423,6 +424,7 @@ const fn reason(number: u8) -> Result<Reason, Refusal> {
         11 => Reason::QuorumLost,
         12 => Reason::Shutdown,
         13 => Reason::AcquireFailed,
+        14 => Reason::HostDown,
         _ => return Err(Refusal::Malformed),
     })
 }

@@ -1,0 +1,229 @@
+//! The driver: carries a [`Group`]'s actions out, in their order, and hands it what happens.
+//!
+//! It is the only thread that knows the `Group`. It never waits for netlink, scripts, disk or a
+//! reader: the data plane and the control sockets are called inline and do not block, everything
+//! else goes to bounded queues. Should it stop for whatever reason, no heartbeat is sent, no lease
+//! renewed, and the XDP program falls silent by itself.
+
+use std::collections::VecDeque;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::receive;
+use super::scripts::{Job, Scripts};
+use super::transmit::Transmitter;
+use crate::announce::Announcer;
+use crate::clock;
+use crate::data_plane::DataPlane;
+use crate::group::{Action, Event, Group, Message, Report, View};
+use crate::wire::Encoder;
+use rais_common::time::Time;
+
+/// Most inputs that wait for the driver. A message that finds no room is dropped and counted by
+/// whoever brought it; the sender repeats what matters.
+const INBOX: usize = 4_096;
+
+/// Something for the driver.
+#[derive(Debug)]
+pub enum Input {
+    /// For the group.
+    Event(Event),
+    /// Somebody wants to see the group.
+    View(oneshot::Sender<View>),
+}
+
+/// A new inbox: where to put inputs, and where the driver takes them from.
+#[must_use]
+pub fn inbox() -> (SyncSender<Input>, Receiver<Input>) {
+    sync_channel(INBOX)
+}
+
+/// What the driver works with.
+pub struct Driver {
+    /// The decision maker.
+    pub group: Group,
+    /// What answers for the group's addresses on this host.
+    pub plane: Box<dyn DataPlane>,
+    /// Where inputs come from.
+    pub inbox: Receiver<Input>,
+    /// The control sockets, to drain before others are judged silent.
+    pub sockets: Arc<Mutex<receive::Receiver>>,
+    /// Encodes and seals.
+    pub encoder: Encoder,
+    /// Sends over the control interfaces.
+    pub transmitter: Transmitter,
+    /// Slow work.
+    pub scripts: Scripts,
+    /// Gratuitous ARP and unsolicited neighbour advertisements.
+    pub announcer: Announcer,
+    /// Takes note of what happened.
+    pub reports: mpsc::Sender<Report>,
+}
+
+impl Driver {
+    /// Runs until the group has stopped or nobody is left to talk to it.
+    pub fn run(mut self) {
+        loop {
+            let wait = self.group.next_deadline().since(clock::now());
+            let going = match self.inbox.recv_timeout(wait) {
+                Ok(input) => self.take(input),
+                Err(RecvTimeoutError::Timeout) => true,
+                Err(RecvTimeoutError::Disconnected) => false,
+            };
+            let due = clock::now() >= self.group.next_deadline();
+            if !going || (due && !self.tick()) {
+                return;
+            }
+        }
+    }
+
+    /// Hands in everything that has arrived, then the time. While the lock is held the receive
+    /// thread has nothing in its hands: what it had read is in the inbox, the rest still in the
+    /// sockets.
+    fn tick(&mut self) -> bool {
+        let mut arrived = Vec::new();
+        {
+            let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+            arrived.extend(self.inbox.try_iter().take(INBOX));
+            sockets.drain(&mut |event| arrived.push(Input::Event(event)));
+        }
+        arrived.into_iter().all(|input| self.take(input)) && self.step(Event::Tick)
+    }
+
+    /// False once the group has stopped.
+    fn take(&mut self, input: Input) -> bool {
+        match input {
+            Input::Event(event) => self.step(event),
+            Input::View(reply) => {
+                // Whoever asked may have gone.
+                drop(reply.send(self.group.view(clock::now())));
+                true
+            }
+        }
+    }
+
+    /// One event, and what follows from carrying out its actions.
+    fn step(&mut self, event: Event) -> bool {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            let now = clock::now();
+            for action in self.group.handle(now, event) {
+                match self.carry_out(now, action) {
+                    Outcome::Done => {}
+                    Outcome::Happened(event) => events.push_back(event),
+                    Outcome::Stopped => return false,
+                }
+            }
+        }
+        true
+    }
+
+    fn carry_out(&mut self, now: Time, action: Action) -> Outcome {
+        match action {
+            Action::Fence(addresses) => {
+                for address in addresses {
+                    if let Err(error) = self.plane.fence(address) {
+                        fall_silent(self.plane.as_mut(), &error);
+                    }
+                }
+            }
+            Action::Open { address, epoch } => {
+                if let Err(error) = self.plane.open(address) {
+                    let error = error.to_string();
+                    return Outcome::Happened(Event::OpenFailed { address, epoch, error });
+                }
+            }
+            Action::Forget(address) => {
+                if let Err(error) = self.plane.forget(address) {
+                    tracing::error!(%address, %error, "the address stays fenced on this host");
+                }
+            }
+            Action::Heartbeat { message, lease_until } => {
+                return self.heartbeat(now, &message, lease_until);
+            }
+            Action::Send(message) => {
+                self.send(&message);
+            }
+            Action::Configure { address, epoch } => {
+                let job = Job::Configure { address, epoch };
+                return self.submit(job, |result| Event::Configured { address, epoch, result });
+            }
+            Action::Deconfigure { address, epoch } => {
+                let job = Job::Deconfigure { address, epoch };
+                return self.submit(job, |result| Event::Deconfigured { address, epoch, result });
+            }
+            Action::RunScript { script, address, epoch, reason } => {
+                let job = Job::Script { script, address, epoch, reason };
+                return self.submit(job, |result| Event::ScriptEnded {
+                    script,
+                    address,
+                    epoch,
+                    result,
+                });
+            }
+            Action::Announce(addresses) => self.announcer.announce(addresses),
+            // A report that finds no room is lost to readers, not to the group.
+            Action::Report(report) => drop(self.reports.try_send(report)),
+            Action::Stopped => return Outcome::Stopped,
+        }
+        Outcome::Done
+    }
+
+    /// Queues slow work; `ended` says what it means that there is no room for it.
+    fn submit(&self, job: Job, ended: impl FnOnce(Result<(), String>) -> Event) -> Outcome {
+        match self.scripts.submit(job) {
+            Ok(()) => Outcome::Done,
+            Err(full) => Outcome::Happened(ended(Err(full.to_string()))),
+        }
+    }
+
+    /// Sends, and renews the lease only after it left on at least one interface.
+    fn heartbeat(&mut self, at: Time, message: &Message, lease_until: Time) -> Outcome {
+        if !self.send(message) {
+            return Outcome::Done;
+        }
+        match self.plane.lease(lease_until) {
+            Ok(()) => Outcome::Happened(Event::HeartbeatSent { at, lease_until }),
+            Err(error) => {
+                tracing::error!(%error, "the lease was not renewed");
+                Outcome::Done
+            }
+        }
+    }
+
+    /// Whether the message left on at least one control interface.
+    fn send(&mut self, message: &Message) -> bool {
+        match self.encoder.encode(message) {
+            Ok(datagram) => self.transmitter.send(datagram).interfaces_ok > 0,
+            Err(error) => {
+                tracing::error!(%error, "a message could not be encoded");
+                false
+            }
+        }
+    }
+}
+
+enum Outcome {
+    Done,
+    Happened(Event),
+    Stopped,
+}
+
+/// An address could not be fenced, so this host may go on answering for it. The one thing that is
+/// certain to end that is the lease: the agent ends and lets it run out. A restarted agent takes
+/// everything away first.
+fn fall_silent(plane: &mut dyn DataPlane, error: &crate::data_plane::DataPlaneError) -> ! {
+    let revoked = plane.lease(Time::ZERO);
+    tracing::error!(%error, ?revoked, "cannot withdraw an address: ending, so that the lease ends");
+    std::process::abort();
+}
+
+/// Hands an event to a driver if there is room. False where it was dropped.
+pub fn offer(inbox: &SyncSender<Input>, event: Event) -> bool {
+    match inbox.try_send(Input::Event(event)) {
+        Ok(()) => true,
+        Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => false,
+    }
+}
