@@ -1,3 +1,216 @@
-//! A service monitor: the threads and tasks around one group.
+//! A service monitor: everything that serves one group on this host.
+//!
+//! | thread | does |
+//! |---|---|
+//! | `rais-<group>` | the driver: decisions, data plane, sending |
+//! | `rais-rx-<group>` | receives, opens and decodes |
+//! | the shared runtime | scripts, netlink, tests, loads, reports |
 
+pub mod driver;
+pub mod receive;
+mod reports;
 pub mod scripts;
+pub mod transmit;
+
+use std::io;
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use rais_common::maps;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+use crate::addresses::Addresses;
+use crate::announce::{AnnounceError, Announcer};
+use crate::clock;
+use crate::config::checked;
+use crate::data_plane::DataPlane;
+use crate::events::EventLog;
+use crate::group::{Event, Group, View};
+use crate::objects::{self, LoadObject, Objects, TestStatus};
+use crate::realtime;
+use crate::wire::{Decoder, Encoder, GroupTag, WireError};
+
+use driver::{Driver, Input};
+use receive::{ReceiveCounters, ReceiveThread, Receiver};
+use scripts::{Scripts, Surroundings};
+use transmit::{SendCounters, SetUpError, Transmitter};
+
+/// Stack of the driver: its pages are locked in memory, so no more than it needs.
+const DRIVER_STACK: usize = 512 * 1024;
+
+/// What a group's monitor needs from the agent.
+pub struct Means<'a> {
+    /// Where slow work runs.
+    pub runtime: &'a Handle,
+    /// The start of this agent: higher than at any earlier start of this host.
+    pub boot: u64,
+    /// Answers for the group's addresses.
+    pub plane: Box<dyn DataPlane>,
+    /// Reads what the data plane counted for all addresses of the group.
+    pub traffic: Box<dyn FnMut() -> Result<maps::Traffic, String> + Send>,
+    /// Puts addresses in place.
+    pub addresses: Addresses,
+    /// Where events are written down.
+    pub log: Arc<EventLog>,
+    /// Whether the protocol threads run at real-time priority.
+    pub realtime: bool,
+}
+
+/// Why a group could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Its control sockets.
+    #[error(transparent)]
+    Sockets(#[from] SetUpError),
+    /// Its announcements.
+    #[error(transparent)]
+    Announce(#[from] AnnounceError),
+    /// Its seal.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// Its threads.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[from] io::Error),
+}
+
+/// A running group.
+pub struct Monitor {
+    inbox: SyncSender<Input>,
+    objects: Objects,
+    received: Arc<ReceiveCounters>,
+    driver: Option<JoinHandle<()>>,
+    receive: Option<ReceiveThread>,
+}
+
+impl Monitor {
+    /// Starts everything a group needs.
+    ///
+    /// # Errors
+    /// Nothing of it runs then.
+    pub fn start(group: &checked::Group, means: Means<'_>) -> Result<Self, StartError> {
+        let settings = group.settings.clone();
+        let (host, name) = (settings.host, settings.name.clone());
+        let (inbox, inputs) = driver::inbox();
+        let (reports, reported) = reports::queue();
+
+        let tag = GroupTag::new(&name, group.address);
+        let encoder = Encoder::new(tag, host, &group.seal)?;
+        let decoder = Decoder::new(tag, host, encoder.salt(), &group.seal);
+        let sockets = Receiver::open(group.address, &group.control_interfaces, decoder)?;
+        let received = sockets.counters();
+        let sockets = Arc::new(Mutex::new(sockets));
+        let transmitter = Transmitter::open(group.address, &group.control_interfaces)?;
+        let announcer = Announcer::start(&group.service_interface)?;
+        let events = events(&inbox);
+        let surroundings = Surroundings {
+            group: name.clone(),
+            host,
+            interface: group.service_interface.name.clone(),
+            ifindex: group.service_interface.index,
+            scripts: group.scripts.clone(),
+        };
+        let scripts =
+            Scripts::start(means.runtime, surroundings, means.addresses, Arc::clone(&events));
+
+        let driver = Driver {
+            group: Group::new(settings, means.boot, clock::now()),
+            plane: means.plane,
+            inbox: inputs,
+            sockets: Arc::clone(&sockets),
+            encoder,
+            transmitter,
+            scripts: scripts.clone(),
+            announcer,
+            reports,
+        };
+        let realtime = means.realtime;
+        let driver = std::thread::Builder::new()
+            .name(format!("rais-{name}"))
+            .stack_size(DRIVER_STACK)
+            .spawn(move || {
+                realtime::raise_this_thread(realtime);
+                driver.run();
+            })?;
+        let arrivals = inbox.clone();
+        let receive = ReceiveThread::spawn(&name, sockets, realtime, move |event| {
+            driver::offer(&arrivals, event)
+        })?;
+        let write_down = reports::write_down(reported, name, host, means.log, scripts);
+        means.runtime.spawn(write_down);
+        let tests = group.tests.iter().cloned().map(objects::Test::from).collect();
+        let loads = loads(&group.loads, means.traffic);
+        let objects = Objects::start(means.runtime, tests, loads, events);
+        Ok(Self { inbox, objects, received, driver: Some(driver), receive: Some(receive) })
+    }
+
+    /// The group now, and what was sent. None once the driver has ended.
+    pub async fn view(&self) -> Option<(View, SendCounters)> {
+        let (reply, answer) = oneshot::channel();
+        self.inbox.try_send(Input::View(reply)).ok()?;
+        answer.await.ok()
+    }
+
+    /// How each test stands.
+    #[must_use]
+    pub fn tests(&self) -> Vec<TestStatus> {
+        self.objects.tests()
+    }
+
+    /// What was received and refused.
+    #[must_use]
+    pub fn received(&self) -> &ReceiveCounters {
+        &self.received
+    }
+
+    /// Tells the group something. False where the driver has ended.
+    #[must_use]
+    pub fn tell(&self, event: Event) -> bool {
+        driver::deliver(&self.inbox, event)
+    }
+
+    /// Whether the driver has ended.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.driver.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Waits for the driver to end: after [`Event::Shutdown`], no longer than releasing takes.
+    /// False where it panicked.
+    pub fn join(&mut self) -> bool {
+        drop(self.receive.take());
+        self.driver.take().is_none_or(|driver| driver.join().is_ok())
+    }
+}
+
+/// Hands the driver what happens on the runtime.
+fn events(inbox: &SyncSender<Input>) -> Arc<dyn Fn(Event) + Send + Sync> {
+    let inbox = inbox.clone();
+    Arc::new(move |event| {
+        if !driver::deliver(&inbox, event) {
+            tracing::debug!("an event came after the group's end");
+        }
+    })
+}
+
+/// The group's load objects. Only one can measure the traffic; all that do share its reader.
+fn loads(
+    loads: &[checked::Load],
+    traffic: Box<dyn FnMut() -> Result<maps::Traffic, String> + Send>,
+) -> Vec<Box<dyn LoadObject>> {
+    let traffic = Arc::new(Mutex::new(traffic));
+    loads
+        .iter()
+        .map(|load| {
+            let checked::LoadKind::Traffic(unit) = load.kind;
+            let reader = Arc::clone(&traffic);
+            let read = move || {
+                let mut reader = reader.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                reader()
+            };
+            let object = objects::Traffic::new(read, unit, load.capacity);
+            Box::new(object) as Box<dyn LoadObject>
+        })
+        .collect()
+}

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::receive;
 use super::scripts::{Job, Scripts};
-use super::transmit::Transmitter;
+use super::transmit::{SendCounters, Transmitter};
 use crate::announce::Announcer;
 use crate::clock;
 use crate::data_plane::DataPlane;
@@ -25,13 +25,16 @@ use rais_common::time::Time;
 /// whoever brought it; the sender repeats what matters.
 const INBOX: usize = 4_096;
 
+/// Most times the sockets are drained before a tick, so that a flood cannot hold it up for ever.
+const DRAINS: usize = 16;
+
 /// Something for the driver.
 #[derive(Debug)]
 pub enum Input {
     /// For the group.
     Event(Event),
-    /// Somebody wants to see the group.
-    View(oneshot::Sender<View>),
+    /// Somebody wants to see the group, and what was sent over the control interfaces together.
+    View(oneshot::Sender<(View, SendCounters)>),
 }
 
 /// A new inbox: where to put inputs, and where the driver takes them from.
@@ -87,7 +90,12 @@ impl Driver {
         {
             let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
             arrived.extend(self.inbox.try_iter().take(INBOX));
-            sockets.drain(&mut |event| arrived.push(Input::Event(event)));
+            for _ in 0..DRAINS {
+                let drained = sockets.drain(&mut |event| arrived.push(Input::Event(event)));
+                if drained.empty {
+                    break;
+                }
+            }
         }
         arrived.into_iter().all(|input| self.take(input)) && self.step(Event::Tick)
     }
@@ -98,10 +106,18 @@ impl Driver {
             Input::Event(event) => self.step(event),
             Input::View(reply) => {
                 // Whoever asked may have gone.
-                drop(reply.send(self.group.view(clock::now())));
+                drop(reply.send((self.group.view(clock::now()), self.sent())));
                 true
             }
         }
+    }
+
+    fn sent(&self) -> SendCounters {
+        self.transmitter.counters().fold(SendCounters::default(), |sum, (_, link)| SendCounters {
+            sent: sum.sent + link.sent,
+            would_block: sum.would_block + link.would_block,
+            failed: sum.failed + link.failed,
+        })
     }
 
     /// One event, and what follows from carrying out its actions.
@@ -226,4 +242,11 @@ pub fn offer(inbox: &SyncSender<Input>, event: Event) -> bool {
         Ok(()) => true,
         Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => false,
     }
+}
+
+/// Hands an event to a driver, waiting while its inbox is full: for results that must not be lost.
+/// The driver empties its inbox at least once a heartbeat, and waits for nobody. False where it
+/// has ended.
+pub fn deliver(inbox: &SyncSender<Input>, event: Event) -> bool {
+    inbox.send(Input::Event(event)).is_ok()
 }

@@ -1,0 +1,159 @@
+//! What a group reports becomes an event, a log line and, where one is configured, a notice.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::scripts::{Notice, Scripts};
+use crate::clock;
+use crate::events::{self, EventLog};
+use crate::group::{HostId, Report};
+
+/// Most reports that wait to be written down.
+const QUEUE: usize = 8_192;
+
+/// A new queue of reports.
+#[must_use]
+pub fn queue() -> (mpsc::Sender<Report>, mpsc::Receiver<Report>) {
+    mpsc::channel(QUEUE)
+}
+
+/// Writes down everything one group reports, until its driver has ended.
+pub async fn write_down(
+    mut reports: mpsc::Receiver<Report>,
+    group: String,
+    host: HostId,
+    log: Arc<EventLog>,
+    scripts: Scripts,
+) {
+    while let Some(report) = reports.recv().await {
+        if let Some(notice) = notice(&report)
+            && scripts.submit(super::scripts::Job::Notice(notice)).is_err()
+        {
+            tracing::warn!(group, "a notice script was left out: too much is waiting");
+        }
+        let event = event(&group, host, report);
+        tracing::info!("{event}");
+        log.push(event);
+    }
+}
+
+/// The notice that goes with a report.
+fn notice(report: &Report) -> Option<Notice> {
+    match report {
+        Report::TestFailed { detail } => Some(Notice::TestFailed { detail: detail.clone() }),
+        Report::CannotAssign(address) => Some(Notice::CannotAssign(*address)),
+        Report::Leader(_)
+        | Report::HostUp(_)
+        | Report::HostDown(_)
+        | Report::HostLeft(_)
+        | Report::Ordered { .. }
+        | Report::Acquired { .. }
+        | Report::AcquireFailed { .. }
+        | Report::Released { .. }
+        | Report::ReleaseFailed { .. }
+        | Report::TestPassed
+        | Report::LeaseLapsed { .. }
+        | Report::Quorum { .. }
+        | Report::PreferredTwice { .. }
+        | Report::Conflict { .. }
+        | Report::Quiesced(_)
+        | Report::BootRaised => None,
+    }
+}
+
+/// A report of `host` as an event.
+fn event(group: &str, host: HostId, report: Report) -> events::Event {
+    let base = events::Event {
+        time: events::rfc3339(clock::wall_nanos()),
+        group: group.to_owned(),
+        ..events::Event::default()
+    };
+    let me = Some(host.0);
+    let kind = |kind: &str| events::Event { kind: kind.to_owned(), ..base.clone() };
+    let about = |name: &str, who: HostId| events::Event { to: Some(who.0), ..kind(name) };
+    let with = |name: &str, detail: String| events::Event { detail: Some(detail), ..kind(name) };
+    let failed = |name: &str, address: IpAddr, epoch: u64, error: String| events::Event {
+        address: Some(address),
+        to: me,
+        epoch: Some(epoch),
+        ..with(name, error)
+    };
+    match report {
+        Report::Leader(Some(leader)) => about("leader", leader),
+        Report::Leader(None) => kind("no-leader"),
+        Report::HostUp(who) => about("host-up", who),
+        Report::HostDown(who) => about("host-down", who),
+        Report::HostLeft(who) => about("host-left", who),
+        Report::Ordered { acquire, address, from, to, epoch, reason } => events::Event {
+            address: Some(address),
+            from: from.map(|h| h.0),
+            to: acquire.then_some(to.0),
+            reason: Some(reason.word().to_owned()),
+            epoch: Some(epoch),
+            decided_by: me,
+            ..kind(if acquire { "acquire-ordered" } else { "release-ordered" })
+        },
+        Report::Acquired { address, epoch, reason, took } => events::Event {
+            address: Some(address),
+            to: me,
+            reason: Some(reason.word().to_owned()),
+            epoch: Some(epoch),
+            took_ms: Some(millis(took)),
+            ..kind("acquired")
+        },
+        Report::Released { address, epoch, reason } => events::Event {
+            address: Some(address),
+            from: me,
+            reason: Some(reason.word().to_owned()),
+            epoch: Some(epoch),
+            ..kind("released")
+        },
+        Report::AcquireFailed { address, epoch, error } => {
+            failed("acquire-failed", address, epoch, error)
+        }
+        Report::ReleaseFailed { address, epoch, error } => {
+            failed("release-failed", address, epoch, error)
+        }
+        Report::TestFailed { detail } => with("test-failed", detail),
+        Report::TestPassed => kind("test-passed"),
+        Report::CannotAssign(address) => events::Event {
+            address: Some(address),
+            ..with("cannot-assign", "no host can take it".to_owned())
+        },
+        Report::LeaseLapsed { late, addresses } => with(
+            "lease-lapsed",
+            format!("without a lease for {late:.1?}: {addresses} addresses withdrawn"),
+        ),
+        Report::Quorum { met, live } => with(
+            if met { "quorum-met" } else { "quorum-lost" },
+            format!("{live} hosts are in sight"),
+        ),
+        Report::PreferredTwice { address, hosts: [first, second] } => events::Event {
+            address: Some(address),
+            ..with(
+                "preferred-twice",
+                format!("{first} and {second} both call it theirs; the first is believed"),
+            )
+        },
+        Report::Conflict { address, mac } => events::Event {
+            address: Some(address),
+            ..with("conflict", format!("claimed by {}", hex(mac)))
+        },
+        Report::Quiesced(true) => kind("quiesced"),
+        Report::Quiesced(false) => kind("resumed"),
+        Report::BootRaised => {
+            with("boot-raised", "others remember a later start: is the clock right?".to_owned())
+        }
+    }
+}
+
+fn millis(span: Duration) -> f64 {
+    span.as_secs_f64() * 1_000.0
+}
+
+fn hex(mac: [u8; 6]) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
+}
