@@ -2,11 +2,15 @@
 
 pub mod addresses;
 pub mod announce;
+pub mod agent;
+pub mod api;
 pub mod clock;
 pub mod config;
 pub mod data_plane;
+pub mod events;
 pub mod group;
 pub mod monitor;
 pub mod objects;
 pub mod process;
 pub mod wire;
+pub mod status;

@@ -58,11 +58,12 @@ pub struct Machine;
 
 impl Facts for Machine {
     fn interface(&self, name: &str) -> Result<Interface, String> {
-        let index = if_nametoindex(name).map_err(|errno| match errno {
-            nix::Error::ENODEV => {
+        let index = if_nametoindex(name).map_err(|errno| {
+            if errno == nix::Error::ENODEV {
                 format!("there is no interface `{name}`; there are: {}", names().join(", "))
+            } else {
+                format!("interface `{name}`: {}", errno.desc())
             }
-            other => format!("interface `{name}`: {}", other.desc()),
         })?;
         let all = getifaddrs().map_err(|errno| format!("interfaces: {}", errno.desc()))?;
         let mut mac = None;

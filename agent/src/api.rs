@@ -1,0 +1,330 @@
+//! The control socket `<run_dir>/rais.sock`: JSON lines, one request a line, one reply a line
+//! (to follow events: one line an event).
+//!
+//! Whoever may open the socket may read; changing is for root and the agent's own user. A client
+//! can take up little: its line, its time and the number of clients are bounded, and nothing of
+//! the agent waits for it.
+
+mod claim;
+pub mod client;
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use crate::events::{Event, EventLog};
+use crate::status::Status;
+
+pub use claim::{Claim, ClaimError, LOCK_NAME, SOCKET_NAME, Server, claim};
+
+/// Version of the requests below.
+pub const VERSION: u32 = 1;
+
+/// Longest request, in bytes, newline included.
+pub const MAX_REQUEST: usize = 64 << 10;
+
+/// Most clients at a time.
+pub const MAX_CLIENTS: usize = 32;
+
+/// A client that asks nothing, or does not take its reply, for so long is let go.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// So long the agent has for an answer.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// After the system refused to accept a client (too many open files), so long no more are.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Most events handed to a follower at once.
+const PAGE: usize = 256;
+
+/// What the socket needs of the agent.
+pub trait Control: Send + Sync + 'static {
+    /// The status now.
+    fn status(&self) -> impl Future<Output = Status> + Send;
+
+    /// What happened.
+    fn events(&self) -> &EventLog;
+
+    /// Quiesces (`on`) or resumes this host in `group`, or in all groups.
+    ///
+    /// The error is the reason why not, in words for the operator.
+    fn quiesce(
+        &self,
+        group: Option<String>,
+        on: bool,
+    ) -> impl Future<Output = Result<(), String>> + Send;
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Command {
+    /// The status.
+    Status,
+    /// The events kept, and with `follow` those to come.
+    Events,
+    /// Take no new addresses.
+    Quiesce,
+    /// Take new addresses again.
+    Resume,
+}
+
+/// One request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    /// [`VERSION`].
+    pub v: u32,
+    /// What is asked for.
+    pub cmd: Command,
+    /// In which group; none: in all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// With [`Command::Events`]: those to come, too.
+    #[serde(default)]
+    pub follow: bool,
+}
+
+/// One reply.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Reply {
+    /// Done.
+    pub ok: bool,
+    /// Not done, because of this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// To [`Command::Status`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<Status>,
+    /// To [`Command::Events`] without `follow`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<Vec<Event>>,
+    /// To [`Command::Events`] with `follow`: one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<Event>,
+    /// So many events before these are no longer kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missed: Option<u64>,
+}
+
+impl Reply {
+    fn done() -> Self {
+        Self { ok: true, ..Self::default() }
+    }
+
+    fn refused(error: impl Into<String>) -> Self {
+        Self { error: Some(error.into()), ..Self::default() }
+    }
+}
+
+impl Server {
+    /// Serves clients until `stop` is ready. Those still connected are then cut off.
+    pub async fn serve<C: Control>(self, control: Arc<C>, stop: impl Future<Output = ()>) {
+        let room = Arc::new(Semaphore::new(MAX_CLIENTS));
+        let mut clients = JoinSet::new();
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            let accepted = tokio::select! {
+                () = &mut stop => break,
+                Some(_) = clients.join_next() => continue,
+                accepted = self.listener().accept() => accepted,
+            };
+            let stream = match accepted {
+                Ok((stream, _)) => stream,
+                Err(e) => {
+                    tracing::warn!("control socket: cannot accept a client: {e}");
+                    sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let Ok(place) = Arc::clone(&room).try_acquire_owned() else {
+                turn_away(&stream);
+                continue;
+            };
+            let control = Arc::clone(&control);
+            clients.spawn(async move {
+                if let Err(e) = Client::new(stream).serve(control.as_ref()).await {
+                    tracing::debug!("control socket: client lost: {e}");
+                }
+                drop(place);
+            });
+        }
+    }
+}
+
+/// Tells a client that there is no room, as far as that is possible without waiting.
+fn turn_away(stream: &UnixStream) {
+    let reply =
+        Reply::refused(format!("{MAX_CLIENTS} clients are connected already; try again later"));
+    if let Ok(line) = line(&reply) {
+        stream.try_write(&line).ok();
+    }
+}
+
+/// A reply as it is sent.
+fn line(reply: &Reply) -> io::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(reply)?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+/// One connected client.
+struct Client {
+    read: BufReader<OwnedReadHalf>,
+    write: OwnedWriteHalf,
+    /// It is root or the agent's own user.
+    may_change: bool,
+}
+
+impl Client {
+    fn new(stream: UnixStream) -> Self {
+        let own = nix::unistd::geteuid().as_raw();
+        let may_change = stream.peer_cred().is_ok_and(|peer| [0, own].contains(&peer.uid()));
+        let (read, write) = stream.into_split();
+        Self { read: BufReader::new(read), write, may_change }
+    }
+
+    /// Answers requests until the client goes, is idle or asks nonsense.
+    async fn serve<C: Control>(mut self, control: &C) -> io::Result<()> {
+        while let Ok(line) = timeout(IDLE, self.line()).await {
+            let request = match line? {
+                None => return Ok(()),
+                Some(Err(reply)) => return self.send(&reply).await,
+                Some(Ok(line)) => parse(&line),
+            };
+            match request {
+                Ok(Request { cmd: Command::Events, follow: true, group, .. }) => {
+                    return self.follow(control.events(), group.as_deref()).await;
+                }
+                Ok(request) => {
+                    let reply = answer(control, request, self.may_change).await;
+                    self.send(&reply).await?;
+                }
+                Err(reply) => self.send(&reply).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The next request line; none at the end; the reply instead where it is too long.
+    async fn line(&mut self) -> io::Result<Option<Result<Vec<u8>, Reply>>> {
+        let mut line = Vec::new();
+        let limit = MAX_REQUEST as u64 + 1;
+        (&mut self.read).take(limit).read_until(b'\n', &mut line).await?;
+        Ok(match line.len() {
+            0 => None,
+            1..=MAX_REQUEST => Some(Ok(line)),
+            _ => Some(Err(Reply::refused(format!("request longer than {MAX_REQUEST} bytes")))),
+        })
+    }
+
+    async fn send(&mut self, reply: &Reply) -> io::Result<()> {
+        timeout(IDLE, self.write.write_all(&line(reply)?)).await?
+    }
+
+    /// Sends all events, then each as it happens, until the client goes or does not take them.
+    async fn follow(mut self, log: &EventLog, group: Option<&str>) -> io::Result<()> {
+        let mut news = log.follow();
+        let mut after = 0;
+        loop {
+            let page = log.after(after, PAGE);
+            // At the start nothing has been missed: the client asks for what there is.
+            if page.missed > 0 && after > 0 {
+                self.send(&Reply { missed: Some(page.missed), ..Reply::done() }).await?;
+            }
+            for event in &page.events {
+                after = event.seq;
+                if group.is_none_or(|group| group == event.group) {
+                    let event = Some(Event::clone(event));
+                    self.send(&Reply { event, ..Reply::done() }).await?;
+                }
+            }
+            if !page.events.is_empty() {
+                continue;
+            }
+            tokio::select! {
+                changed = news.changed() => if changed.is_err() { return Ok(()) },
+                // Whatever a follower says, or its end, ends the following.
+                _ = self.read.read_u8() => return Ok(()),
+            }
+        }
+    }
+}
+
+/// The request in `line`, or the reply that says what is wrong with it.
+fn parse(line: &[u8]) -> Result<Request, Reply> {
+    let request: Request = serde_json::from_slice(line)
+        .map_err(|e| Reply::refused(format!("not a request of this agent: {e}")))?;
+    if request.v != VERSION {
+        return Err(Reply::refused(format!(
+            "request of version {}; this agent speaks version {VERSION}",
+            request.v
+        )));
+    }
+    Ok(request)
+}
+
+/// The reply to a request that has one.
+async fn answer<C: Control>(control: &C, request: Request, may_change: bool) -> Reply {
+    let result = match request.cmd {
+        Command::Status => timeout(ANSWER, control.status())
+            .await
+            .map(|status| only(status, request.group.as_deref())),
+        Command::Events => Ok(Ok(kept(control.events(), request.group.as_deref()))),
+        Command::Quiesce | Command::Resume if !may_change => {
+            Ok(Err("only root and the agent's own user may do this".to_owned()))
+        }
+        Command::Quiesce => set(control, request.group, true).await,
+        Command::Resume => set(control, request.group, false).await,
+    };
+    match result {
+        Ok(Ok(reply)) => reply,
+        Ok(Err(reason)) => Reply::refused(reason),
+        Err(_) => Reply::refused(format!("no answer within {} s", ANSWER.as_secs())),
+    }
+}
+
+async fn set<C: Control>(
+    control: &C,
+    group: Option<String>,
+    on: bool,
+) -> Result<Result<Reply, String>, tokio::time::error::Elapsed> {
+    let done = timeout(ANSWER, control.quiesce(group, on)).await?;
+    Ok(done.map(|()| Reply::done()))
+}
+
+/// The status with only `group` in it, where one is named.
+fn only(mut status: Status, group: Option<&str>) -> Result<Reply, String> {
+    if let Some(wanted) = group {
+        if !status.groups.iter().any(|group| group.name == wanted) {
+            let names: Vec<_> = status.groups.iter().map(|group| group.name.as_str()).collect();
+            return Err(format!("there is no group `{wanted}`; there are: {}", names.join(", ")));
+        }
+        status.groups.retain(|group| group.name == wanted);
+    }
+    Ok(Reply { status: Some(status), ..Reply::done() })
+}
+
+/// All events kept.
+fn kept(log: &EventLog, group: Option<&str>) -> Reply {
+    let page = log.after(0, usize::MAX);
+    let events = page.events.iter().filter(|event| group.is_none_or(|group| group == event.group));
+    Reply {
+        events: Some(events.map(|event| Event::clone(event)).collect()),
+        missed: Some(page.missed),
+        ..Reply::done()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,124 @@
+//! One agent a run directory: the lock, and the socket that goes with it.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use tokio::net::UnixListener;
+
+/// Name of the socket in the run directory.
+pub const SOCKET_NAME: &str = "rais.sock";
+
+/// Name of the lock in the run directory. The kernel lets go of it when its holder dies.
+pub const LOCK_NAME: &str = "rais.lock";
+
+/// Name of a socket that is not ready yet. Not longer than [`SOCKET_NAME`], because the length
+/// of a socket's path is limited.
+const NEW_NAME: &str = "rais.new";
+
+/// Why a run directory could not be claimed.
+#[derive(Debug, thiserror::Error)]
+pub enum ClaimError {
+    /// An agent runs there. Nothing was changed.
+    #[error("an agent is running already, at {}; stop it first", .0.display())]
+    Busy(PathBuf),
+    /// The directory or the lock cannot be used.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// What cannot be used.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// This process is the only one to act for a run directory until this is dropped.
+#[derive(Debug)]
+pub struct Claim {
+    socket: PathBuf,
+    _lock: Flock<File>,
+}
+
+/// Claims `run_dir`, which is made if it is not there. To be called before anything is changed.
+///
+/// # Errors
+/// Another process has it, or the system refuses.
+pub fn claim(run_dir: &Path) -> Result<Claim, ClaimError> {
+    let error = |path: &Path| {
+        let path = path.to_owned();
+        move |source| ClaimError::Io { path, source }
+    };
+    fs::DirBuilder::new().recursive(true).mode(0o755).create(run_dir).map_err(error(run_dir))?;
+    let socket = run_dir.join(SOCKET_NAME);
+    let lock = run_dir.join(LOCK_NAME);
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(&lock)
+        .map_err(error(&lock))?;
+    let held = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(held) => held,
+        Err((_, Errno::EWOULDBLOCK)) => return Err(ClaimError::Busy(socket)),
+        Err((_, errno)) => return Err(error(&lock)(errno.into())),
+    };
+    // Should the lock's file have been removed while its holder runs, the holder still listens.
+    if UnixStream::connect(&socket).is_ok() {
+        return Err(ClaimError::Busy(socket));
+    }
+    Ok(Claim { socket, _lock: held })
+}
+
+impl Claim {
+    /// Opens the control socket, mode 0660, in the place of one that a dead agent left. To be
+    /// called on a tokio runtime.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn listen(self) -> Result<Server, ClaimError> {
+        let listener = self.bind().map_err(|source| {
+            let path = self.socket.clone();
+            ClaimError::Io { path, source }
+        })?;
+        Ok(Server { listener, claim: self })
+    }
+
+    /// The socket appears under its name only once its mode is right.
+    fn bind(&self) -> io::Result<UnixListener> {
+        let new = self.socket.with_file_name(NEW_NAME);
+        match fs::remove_file(&new) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            Ok(()) | Err(_) => {}
+        }
+        let listener = UnixListener::bind(&new)?;
+        fs::set_permissions(&new, Permissions::from_mode(0o660))?;
+        fs::rename(&new, &self.socket)?;
+        Ok(listener)
+    }
+}
+
+/// The open control socket. Its file goes when this is dropped.
+#[derive(Debug)]
+pub struct Server {
+    listener: UnixListener,
+    claim: Claim,
+}
+
+impl Server {
+    pub(super) fn listener(&self) -> &UnixListener {
+        &self.listener
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Err(e) = fs::remove_file(&self.claim.socket) {
+            tracing::debug!("control socket {}: {e}", self.claim.socket.display());
+        }
+    }
+}
