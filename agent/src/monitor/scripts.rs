@@ -102,7 +102,7 @@ pub struct Surroundings {
 }
 
 /// Where addresses are put and taken off.
-pub trait Interface: Send + Sync + 'static {
+pub trait Netlink: Send + Sync + 'static {
     /// See [`Addresses::add`].
     fn add(
         &self,
@@ -118,7 +118,7 @@ pub trait Interface: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), AddressError>> + Send;
 }
 
-impl Interface for Addresses {
+impl Netlink for Addresses {
     fn add(
         &self,
         ifindex: u32,
@@ -144,14 +144,14 @@ pub struct Scripts {
 
 impl Scripts {
     /// Opens the room on `runtime`. `events` is called on the runtime's threads and must not wait.
-    pub fn start<I: Interface>(
+    pub fn start<N: Netlink>(
         runtime: &Handle,
         surroundings: Surroundings,
-        interface: I,
+        netlink: N,
         events: Arc<dyn Fn(Event) + Send + Sync>,
     ) -> Self {
         let (jobs, inbox) = mpsc::channel(QUEUE_LIMIT);
-        let worker = Arc::new(Worker { surroundings, interface, events });
+        let worker = Arc::new(Worker { surroundings, netlink, events });
         runtime.spawn(Room::new(worker).run(inbox));
         Self { jobs }
     }
@@ -166,8 +166,8 @@ impl Scripts {
 }
 
 /// The room's own task: hands out jobs, one at a time for each address.
-struct Room<I> {
-    worker: Arc<Worker<I>>,
+struct Room<N> {
+    worker: Arc<Worker<N>>,
     lanes: Lanes,
     notices: VecDeque<Notice>,
     noticing: bool,
@@ -182,8 +182,8 @@ enum Running {
     Notice,
 }
 
-impl<I: Interface> Room<I> {
-    fn new(worker: Arc<Worker<I>>) -> Self {
+impl<N: Netlink> Room<N> {
+    fn new(worker: Arc<Worker<N>>) -> Self {
         Self {
             worker,
             lanes: Lanes::new(INTERFACE_LIMIT, SCRIPT_LIMIT),
@@ -257,22 +257,22 @@ impl<I: Interface> Room<I> {
 }
 
 /// What every task of the room needs.
-struct Worker<I> {
+struct Worker<N> {
     surroundings: Surroundings,
-    interface: I,
+    netlink: N,
     events: Arc<dyn Fn(Event) + Send + Sync>,
 }
 
-impl<I: Interface> Worker<I> {
+impl<N: Netlink> Worker<N> {
     async fn work(&self, job: Job) {
         let ifindex = self.surroundings.ifindex;
         let event = match job {
             Job::Configure { address, epoch } => {
-                let result = self.interface.add(ifindex, address).await;
+                let result = self.netlink.add(ifindex, address).await;
                 Event::Configured { address, epoch, result: result.map_err(|e| e.to_string()) }
             }
             Job::Deconfigure { address, epoch } => {
-                let result = self.interface.remove(ifindex, address).await;
+                let result = self.netlink.remove(ifindex, address).await;
                 Event::Deconfigured { address, epoch, result: result.map_err(|e| e.to_string()) }
             }
             Job::Script { script, address, epoch, reason } => {

@@ -25,7 +25,7 @@ impl Fake {
     }
 }
 
-impl Interface for Arc<Fake> {
+impl Netlink for Arc<Fake> {
     async fn add(&self, ifindex: u32, address: IpAddr) -> Result<(), AddressError> {
         self.carry_out("add", address).await;
         if address == ADDRESSES[3] {
