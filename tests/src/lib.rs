@@ -1,3 +1,8 @@
 //! Clusters to test on: simulated ones on virtual time, real ones as network namespaces.
 
 pub mod messages;
+pub mod netns;
+pub mod packet;
+pub mod probe;
+pub mod status;
+pub mod wait;

@@ -1,0 +1,74 @@
+//! Measures what a client of a service address sees.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use rais_tests::probe::{echo, watch};
+
+/// Measures what a client of a service address sees.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Answers echoes on every address of this host, naming itself.
+    Serve {
+        /// UDP port.
+        #[arg(long, default_value_t = 7)]
+        port: u16,
+        /// The name it answers with.
+        #[arg(long)]
+        name: String,
+    },
+    /// Sends echoes and ARP requests; reports a line of JSON for every line on standard input, and
+    /// one at the end. The interface must be promiscuous.
+    Watch(WatchArguments),
+}
+
+#[derive(clap::Args)]
+struct WatchArguments {
+    /// A service address; may be repeated.
+    #[arg(long = "address", required = true)]
+    addresses: Vec<Ipv4Addr>,
+    /// UDP port of the echo service.
+    #[arg(long, default_value_t = 7)]
+    port: u16,
+    /// Where ARP requests go out.
+    #[arg(long, default_value = "eth0")]
+    interface: String,
+    /// First of 62 unused addresses of the network, to send ARP requests from.
+    #[arg(long, default_value = "10.77.0.192")]
+    askers: Ipv4Addr,
+    /// Microseconds between echoes.
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(100..))]
+    period_us: u64,
+    /// Microseconds between ARP requests.
+    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(2_000..))]
+    arp_period_us: u64,
+    /// For how long; else until standard input closes.
+    #[arg(long)]
+    for_ms: Option<u64>,
+}
+
+fn main() -> Result<()> {
+    match Arguments::parse().command {
+        Command::Serve { port, name } => echo::serve(port, &name),
+        Command::Watch(arguments) => {
+            let options = watch::Options {
+                addresses: arguments.addresses,
+                port: arguments.port,
+                interface: arguments.interface,
+                askers: arguments.askers,
+                period: Duration::from_micros(arguments.period_us),
+                arp_period: Duration::from_micros(arguments.arp_period_us),
+                length: arguments.for_ms.map(Duration::from_millis),
+            };
+            watch::run(&options, &mut std::io::stdout().lock())
+        }
+    }
+}

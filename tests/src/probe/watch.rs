@@ -1,0 +1,224 @@
+//! The watch: sends at absolute times, reads whatever came, reports when told to.
+//!
+//! ARP answers are matched to requests by the request's sender address, which every answer
+//! repeats: requests take turns with the addresses of [`ASKERS`], so an answer that is late by up
+//! to [`ASKERS`] × period (124 ms) still counts for the request it answers. Two answers to one
+//! request therefore mean two hosts that answered at one time, never one before and one after.
+
+use std::io::{Write, stdin};
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::time::TimeSpec;
+use rais::clock;
+use rais_common::time::Time;
+
+use super::tally::{GRACE, Tally, millis};
+use super::{Report, echo};
+use crate::packet::ArpSocket;
+
+/// How many sender addresses requests take turns with: 10.77.0.192 and up, for instance.
+pub const ASKERS: u8 = 62;
+
+/// What to watch, and how closely.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The addresses, at least one.
+    pub addresses: Vec<Ipv4Addr>,
+    /// Port of the echo service.
+    pub port: u16,
+    /// Where ARP requests go out.
+    pub interface: String,
+    /// First of the [`ASKERS`] sender addresses; nobody's, and on the hosts' own network.
+    pub askers: Ipv4Addr,
+    /// Time between two echoes to one address.
+    pub period: Duration,
+    /// Time between two ARP requests for one address.
+    pub arp_period: Duration,
+    /// How long; without end when `None`, until standard input closes.
+    pub length: Option<Duration>,
+}
+
+/// Something that is due again and again at absolute times.
+struct Beat {
+    next: Time,
+    period: Duration,
+    longest_stall: Duration,
+    skipped: u64,
+}
+
+impl Beat {
+    fn new(now: Time, period: Duration) -> Self {
+        Self { next: now, period, longest_stall: Duration::ZERO, skipped: 0 }
+    }
+
+    /// Whether it is due. Turns that were missed are skipped, not made up for.
+    fn due(&mut self, now: Time) -> bool {
+        if now < self.next {
+            return false;
+        }
+        self.longest_stall = self.longest_stall.max(now.since(self.next));
+        self.next = self.next + self.period;
+        while self.next <= now {
+            self.next = self.next + self.period;
+            self.skipped += 1;
+        }
+        true
+    }
+}
+
+struct Watch<'a> {
+    options: &'a Options,
+    udp: UdpSocket,
+    arp: ArpSocket,
+    tallies: Vec<Tally>,
+    echoes: Beat,
+    requests: Beat,
+    sequence: u64,
+    turn: u8,
+    window_start: Time,
+}
+
+/// Watches. Prints a report for every line on standard input, and one at the end.
+///
+/// # Errors
+/// A socket could not be opened or failed, or nobody reads the reports.
+pub fn run(options: &Options, out: &mut impl Write) -> Result<()> {
+    let mut watch = Watch::new(options)?;
+    let end = options.length.map(|length| clock::now() + length);
+    loop {
+        let now = clock::now();
+        watch.send_due(now);
+        if let Some(end) = end
+            && now >= end
+        {
+            watch.finish()?;
+            return watch.report(clock::now(), out);
+        }
+        let told = watch.wait(end.is_none())?;
+        watch.read_answers()?;
+        if told {
+            let mut input = [0_u8; 64];
+            let n = nix::unistd::read(stdin(), &mut input).context("reading standard input")?;
+            if n == 0 {
+                watch.finish()?;
+                return watch.report(clock::now(), out);
+            }
+            for _ in input.iter().filter(|byte| **byte == b'\n') {
+                watch.report(clock::now(), out)?;
+            }
+        }
+    }
+}
+
+impl<'a> Watch<'a> {
+    fn new(options: &'a Options) -> Result<Self> {
+        let udp = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).context("opening a UDP socket")?;
+        udp.set_nonblocking(true)?;
+        let arp = ArpSocket::open(&options.interface)?;
+        let now = clock::now();
+        Ok(Self {
+            options,
+            udp,
+            arp,
+            tallies: options.addresses.iter().map(|a| Tally::new(*a, now)).collect(),
+            echoes: Beat::new(now, options.period),
+            requests: Beat::new(now, options.arp_period),
+            sequence: 0,
+            turn: 0,
+            window_start: now,
+        })
+    }
+
+    /// Sends what is due. A packet that the kernel refuses counts as sent and lost.
+    fn send_due(&mut self, now: Time) {
+        if self.echoes.due(now) {
+            self.sequence += 1;
+            for tally in &mut self.tallies {
+                tally.echo_sent(self.sequence, clock::now());
+                let to = (tally.address(), self.options.port);
+                drop(self.udp.send_to(&echo::request(self.sequence), to));
+                tally.settle(now);
+            }
+        }
+        if self.requests.due(now) {
+            self.turn = (self.turn + 1) % ASKERS;
+            let asker = u32::from(self.options.askers).saturating_add(u32::from(self.turn));
+            let asker = Ipv4Addr::from(asker);
+            for tally in &mut self.tallies {
+                tally.asked(asker, clock::now());
+                drop(self.arp.ask(tally.address(), asker));
+            }
+        }
+    }
+
+    /// Waits until something is due or came. True if standard input has something to say.
+    fn wait(&self, listen: bool) -> Result<bool> {
+        let next = self.echoes.next.min(self.requests.next);
+        let span = TimeSpec::from_duration(next.since(clock::now()));
+        let input = stdin();
+        let mut fds = vec![
+            PollFd::new(self.udp.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.arp.as_fd(), PollFlags::POLLIN),
+        ];
+        if listen {
+            fds.push(PollFd::new(input.as_fd(), PollFlags::POLLIN));
+        }
+        match ppoll(&mut fds, Some(span), None) {
+            Ok(_) => {}
+            Err(nix::Error::EINTR) => return Ok(false),
+            Err(e) => return Err(e).context("waiting"),
+        }
+        Ok(fds.get(2).is_some_and(|input| input.any() == Some(true)))
+    }
+
+    fn read_answers(&mut self) -> Result<()> {
+        let mut datagram = [0_u8; echo::ANSWER_LIMIT];
+        while let Ok((n, from)) = self.udp.recv_from(&mut datagram) {
+            let now = clock::now();
+            let answer = datagram.get(..n).and_then(echo::parse_answer);
+            let IpAddr::V4(from) = from.ip() else { continue };
+            if let Some((sequence, host)) = answer
+                && let Some(tally) = self.tallies.iter_mut().find(|t| t.address() == from)
+            {
+                tally.echo_answered(sequence, now, host);
+            }
+        }
+        while let Some(reply) = self.arp.next_reply().context("reading ARP")? {
+            if let Some(tally) = self.tallies.iter_mut().find(|t| t.address() == reply.address) {
+                tally.claimed(reply.asker, reply.mac);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends nothing more, and gives what is under way the time it has.
+    fn finish(&mut self) -> Result<()> {
+        let end = clock::now() + GRACE;
+        self.echoes.next = end;
+        self.requests.next = end;
+        while clock::now() < end {
+            self.wait(false)?;
+            self.read_answers()?;
+        }
+        Ok(())
+    }
+
+    /// Prints the window that ended [`GRACE`] ago.
+    fn report(&mut self, now: Time, out: &mut impl Write) -> Result<()> {
+        let end = now.minus(GRACE);
+        let stall = std::mem::take(&mut self.echoes.longest_stall);
+        let report = Report {
+            window_ms: millis(end.since(self.window_start)),
+            longest_stall_ms: millis(stall),
+            skipped: std::mem::take(&mut self.echoes.skipped),
+            addresses: self.tallies.iter_mut().map(|tally| tally.report(now)).collect(),
+        };
+        self.window_start = end;
+        writeln!(out, "{}", serde_json::to_string(&report)?).context("printing the report")?;
+        out.flush().context("printing the report")
+    }
+}
