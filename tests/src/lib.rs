@@ -1,6 +1,7 @@
 //! Clusters to test on: simulated ones on virtual time, real ones as network namespaces.
 
 pub mod messages;
+pub mod demo;
 pub mod netns;
 pub mod packet;
 pub mod probe;

@@ -100,6 +100,18 @@ impl Bed {
         Ok(Host::new(&self.id, name, netns, address, dir, self.dir.join("bpf").join(name)))
     }
 
+    /// Ends a host's processes and takes its namespace away.
+    ///
+    /// # Errors
+    /// `ip` failed.
+    pub fn remove_host(&self, host: Host) -> Result<()> {
+        let (netns, port) = (host.netns().to_owned(), port(host.name()));
+        drop(host);
+        // The pair first: a namespace takes its interfaces away only some time after its name.
+        ip(&["-n", &self.netns("sw"), "link", "delete", &port])?;
+        ip(&["netns", "delete", &netns])
+    }
+
     /// Cuts a host off in both directions, silently.
     ///
     /// # Errors
