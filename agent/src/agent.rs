@@ -1,21 +1,266 @@
-//! The whole agent: what `rais run` and `rais clean` do.
+//! Puts an agent together and takes it apart: what `rais run` and `rais clean` do.
 
-use crate::config::checked::Config;
+mod boot;
+mod control;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::runtime::Handle;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+
+use crate::addresses::Addresses;
+use crate::api;
+use crate::config::checked::{self, Config, Interface};
+use crate::data_plane::bpf::{self, Attachment, BpfError, BpfPlane, Conflicts};
+use crate::events::EventLog;
+use crate::group::Event;
+use crate::monitor::{Means, Monitor};
+use crate::realtime;
+
+use control::{Control, Running};
+
+/// Stack of the runtime's threads: with locked memory they are all resident.
+const WORKER_STACK: usize = 512 * 1024;
+
+/// The agent could not start. What it had begun was undone.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:#}")]
+pub struct CannotStart(anyhow::Error);
 
 /// Runs the agent until SIGTERM or SIGINT, then releases everything.
 ///
 /// # Errors
-/// What kept it from starting.
-pub fn run(config: Config) -> anyhow::Result<()> {
-    drop(config);
-    anyhow::bail!("not wired yet")
+/// [`CannotStart`], or the agent ended because something it cannot do without has ended.
+pub fn run(config: &Config) -> anyhow::Result<()> {
+    let start = |error: anyhow::Error| anyhow::Error::new(CannotStart(error));
+    let claim = api::claim(&config.agent.run_dir).map_err(|e| start(e.into()))?;
+    let runtime = runtime().map_err(start)?;
+    runtime.block_on(async {
+        let mut agent = Agent::start(config).await.map_err(start)?;
+        let server = claim.listen().map_err(|e| start(e.into()))?;
+        agent.serve(server).await
+    })
 }
 
-/// Takes away what a dead agent left behind.
+/// Takes away what a dead agent left behind: addresses, then links and maps. Says what it was.
 ///
 /// # Errors
 /// An agent is running, or something could not be taken away.
-pub fn clean(config: &Config) -> anyhow::Result<()> {
-    let _: &Config = config;
-    anyhow::bail!("not wired yet")
+pub fn clean(config: &Config) -> anyhow::Result<Vec<String>> {
+    let _claim = api::claim(&config.agent.run_dir)?;
+    runtime()?.block_on(async {
+        let addresses = Addresses::connect(&Handle::current())?;
+        let mut removed = Vec::new();
+        if bpf::exists(&config.agent.bpf_dir) {
+            let plane = BpfPlane::open(&config.agent.bpf_dir)?;
+            removed.extend(take_away(&plane, &addresses, config).await?);
+        } else {
+            removed.extend(take_off_marked(&addresses, config).await?);
+        }
+        let pins = bpf::clean(&config.agent.bpf_dir)?;
+        removed.extend(pins.iter().map(|pin| pin.display().to_string()));
+        Ok(removed)
+    })
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("rais-work")
+        .thread_stack_size(WORKER_STACK)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")
+}
+
+/// A running agent.
+struct Agent {
+    control: Arc<Control>,
+    conflicts: Conflicts,
+    /// Which group answers on which interface, for conflicts.
+    ended: mpsc::Receiver<String>,
+}
+
+impl Agent {
+    async fn start(config: &Config) -> anyhow::Result<Self> {
+        let interfaces = service_interfaces(config);
+        for interface in interfaces.values() {
+            bpf::refuse_foreign(&config.agent.bpf_dir, interface)?;
+        }
+        let fresh = !bpf::exists(&config.agent.bpf_dir);
+        let started = Self::start_on(config, &interfaces).await;
+        if started.is_err() && fresh {
+            // Nothing was here before, so nothing is to be here after.
+            bpf::clean(&config.agent.bpf_dir)?;
+        }
+        started
+    }
+
+    async fn start_on(
+        config: &Config,
+        interfaces: &BTreeMap<u32, &Interface>,
+    ) -> anyhow::Result<Self> {
+        let boot = boot::next(&config.agent.run_dir).context("the boot epoch")?;
+        let addresses = Addresses::connect(&Handle::current())?;
+        let plane = BpfPlane::open(&config.agent.bpf_dir)?;
+        let left = take_away(&plane, &addresses, config).await?;
+        if !left.is_empty() {
+            tracing::info!("taken away what an earlier agent left: {}", left.join(", "));
+        }
+        let mut modes = BTreeMap::new();
+        for (&index, interface) in interfaces {
+            let attached = plane.attach(interface, config.agent.xdp_mode)?;
+            let Attachment { mode, adopted } = attached;
+            let name = &interface.name;
+            tracing::info!(interface = name, mode = mode.word(), adopted, "XDP program attached");
+            modes.insert(index, mode);
+        }
+        // Before any thread of high priority exists: new threads inherit it.
+        if config.agent.realtime
+            && let Err(error) = realtime::lock_memory()
+        {
+            tracing::warn!("memory is not locked ({error}); it needs CAP_IPC_LOCK");
+        }
+        let log = Arc::new(EventLog::new());
+        let (tell_end, ended) = mpsc::channel(config.groups.len().max(1));
+        let mut groups = Vec::new();
+        for (slot, group) in (0..).zip(&config.groups) {
+            let reader = plane.reader(slot, &group.service_interface)?;
+            let means = Means {
+                runtime: &Handle::current(),
+                boot,
+                plane: Box::new(plane.group(slot, &group.service_interface)?),
+                traffic: Box::new(move || reader.group_traffic().map_err(|e| e.to_string())),
+                addresses: addresses.clone(),
+                log: Arc::clone(&log),
+                realtime: config.agent.realtime,
+                ended: tell_end.clone(),
+            };
+            let name = &group.settings.name;
+            let monitor =
+                Monitor::start(group, means).with_context(|| format!("group `{name}`"))?;
+            let reader = plane.reader(slot, &group.service_interface)?;
+            let mode = modes.get(&group.service_interface.index).copied();
+            groups.push(Running::new(group, monitor, reader, mode));
+        }
+        let control = Arc::new(Control::new(config.agent.host, groups, log));
+        let conflicts = plane.conflicts()?;
+        Ok(Self { control, conflicts, ended })
+    }
+
+    /// Serves until a signal, or until a group's driver ends by itself, which it never should.
+    async fn serve(&mut self, server: api::Server) -> anyhow::Result<()> {
+        let mut ends = Ends::new()?;
+        let (stop, stopped) = watch::channel(false);
+        let control = Arc::clone(&self.control);
+        let serving = tokio::spawn(server.serve(control, wait_for(stopped)));
+        let result = loop {
+            tokio::select! {
+                () = ends.next() => break self.shut_down(&mut ends).await,
+                Some(group) = self.ended.recv() => {
+                    // Its lease runs out by itself; the others release in order.
+                    let others = self.shut_down(&mut ends).await;
+                    break Err(anyhow::anyhow!("the driver of group `{group}` ended")).and(others);
+                }
+                conflict = self.conflicts.next() => {
+                    let bpf::Conflict { address, ifindex, mac } = conflict?;
+                    self.control.tell_holder(ifindex, &Event::Conflict { address, mac });
+                }
+            }
+        };
+        stop.send_replace(true);
+        serving.await.context("the control socket")?;
+        result
+    }
+
+    /// Releases everything. A second signal ends at once; the leases run out by themselves.
+    async fn shut_down(&mut self, ends: &mut Ends) -> anyhow::Result<()> {
+        tracing::info!("releasing everything");
+        self.control.tell_all(&Event::Shutdown);
+        tokio::select! {
+            result = self.control.join(SHUTDOWN_EXTRA) => result,
+            () = ends.next() => anyhow::bail!("ended by a second signal, not everything is released"),
+        }
+    }
+}
+
+/// How much longer than its actions may take a group may take to end.
+const SHUTDOWN_EXTRA: Duration = Duration::from_secs(5);
+
+/// The signals that end the agent.
+struct Ends {
+    term: Signal,
+    int: Signal,
+}
+
+impl Ends {
+    fn new() -> anyhow::Result<Self> {
+        Ok(Self { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.term.recv() => {}
+            _ = self.int.recv() => {}
+        }
+    }
+}
+
+async fn wait_for(mut stopped: watch::Receiver<bool>) {
+    // An error means that the agent is gone, which is the end as well.
+    stopped.wait_for(|&stop| stop).await.map_or((), drop);
+}
+
+/// The service interfaces of all groups, by index.
+fn service_interfaces(config: &Config) -> BTreeMap<u32, &Interface> {
+    config.groups.iter().map(|g| (g.service_interface.index, &g.service_interface)).collect()
+}
+
+/// Takes away what an agent before this one left: first nothing answers for it any more, then it
+/// goes off the interfaces, then out of the maps. Says what it was.
+async fn take_away(
+    plane: &BpfPlane,
+    addresses: &Addresses,
+    config: &Config,
+) -> anyhow::Result<Vec<String>> {
+    let stale = plane.take_over()?;
+    let mut removed = Vec::new();
+    for entry in &stale {
+        addresses.remove(entry.ifindex, entry.address).await?;
+        removed.push(entry.address.to_string());
+    }
+    removed.extend(take_off_marked(addresses, config).await?);
+    plane.remove(&stale)?;
+    Ok(removed)
+}
+
+/// Takes off the addresses that carry this program's mark, whatever the maps say.
+async fn take_off_marked(
+    addresses: &Addresses,
+    config: &Config,
+) -> anyhow::Result<Vec<String>> {
+    let mut removed = Vec::new();
+    for (&index, interface) in &service_interfaces(config) {
+        for address in addresses.ours(index).await? {
+            addresses.remove(index, address).await?;
+            removed.push(format!("{address} on {}", interface.name));
+        }
+    }
+    Ok(removed)
+}
+
+/// What [`BpfError`] and the other rooms say already names the thing and the remedy.
+impl From<BpfError> for CannotStart {
+    fn from(error: BpfError) -> Self {
+        Self(error.into())
+    }
+}
+
+/// Whether a group seals its messages.
+fn is_secure(group: &checked::Group) -> bool {
+    matches!(group.seal, checked::Seal::Keys(_))
 }

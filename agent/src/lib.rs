@@ -1,8 +1,8 @@
 //! The rais agent as a library: see `ARCHITECTURE.md` for the rooms and the one direction of data.
 
 pub mod addresses;
-pub mod announce;
 pub mod agent;
+pub mod announce;
 pub mod api;
 pub mod clock;
 pub mod config;
@@ -12,5 +12,6 @@ pub mod group;
 pub mod monitor;
 pub mod objects;
 pub mod process;
-pub mod wire;
+mod realtime;
 pub mod status;
+pub mod wire;

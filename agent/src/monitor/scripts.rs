@@ -136,8 +136,8 @@ impl Netlink for Addresses {
     }
 }
 
-/// Takes jobs. When it is dropped, what waits is forgotten and what runs is killed.
-#[derive(Debug)]
+/// Takes jobs. When the last copy is dropped, what waits is forgotten and what runs is killed.
+#[derive(Clone, Debug)]
 pub struct Scripts {
     jobs: mpsc::Sender<Job>,
 }

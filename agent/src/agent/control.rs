@@ -1,0 +1,240 @@
+//! What the control socket asks of the running groups, and how they are told to end.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::api;
+use crate::clock;
+use crate::config::checked;
+use crate::data_plane::bpf::{Mode, Reader};
+use crate::events::EventLog;
+use crate::group::{
+    AddressState, AddressView, Event, HostId, HostView, ListedState, Role, Served, View,
+};
+use crate::monitor::Monitor;
+use crate::monitor::transmit::SendCounters;
+use crate::objects::TestStatus;
+use crate::status;
+
+/// One running group.
+pub(super) struct Running {
+    name: String,
+    secure: bool,
+    interface: checked::Interface,
+    mode: Option<Mode>,
+    control_addresses: Vec<IpAddr>,
+    /// Longest a single action may take.
+    action_limit: Duration,
+    monitor: Monitor,
+    reader: Mutex<Reader>,
+}
+
+impl Running {
+    pub(super) fn new(
+        group: &checked::Group,
+        monitor: Monitor,
+        reader: Reader,
+        mode: Option<Mode>,
+    ) -> Self {
+        Self {
+            name: group.settings.name.clone(),
+            secure: super::is_secure(group),
+            interface: group.service_interface.clone(),
+            mode,
+            control_addresses: group.settings.control_addresses.clone(),
+            action_limit: group.settings.action_limit,
+            monitor,
+            reader: Mutex::new(reader),
+        }
+    }
+
+    /// The group now; none once its driver has ended.
+    async fn status(&self) -> Option<status::Group> {
+        let (view, sent) = self.monitor.view().await?;
+        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(status::Group {
+            name: self.name.clone(),
+            leader: view.leader.map(|h| h.0),
+            role: match view.role {
+                Role::Member => status::Role::Member,
+                Role::Observer => status::Role::Observer,
+            },
+            ok: view.ok,
+            quiesced: view.quiesced,
+            quorum_met: view.quorum_met,
+            secure: self.secure,
+            data_plane: self.data_plane(&view, &reader),
+            hosts: view.hosts.iter().map(host).collect(),
+            addresses: view.addresses.iter().map(|a| address(a, &reader)).collect(),
+            tests: self.monitor.tests().into_iter().map(test).collect(),
+            dns: None,
+            messages: self.messages(sent),
+        })
+    }
+
+    fn data_plane(&self, view: &View, reader: &Reader) -> status::DataPlane {
+        let left = view.lease_until.since(clock::now());
+        status::DataPlane {
+            kind: "xdp".to_owned(),
+            mode: self.mode.map_or("", Mode::word).to_owned(),
+            interface: self.interface.name.clone(),
+            lease_ms_left: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
+            counters: reader.counters().map(|c| status::counters(&c)).unwrap_or_default(),
+        }
+    }
+
+    fn messages(&self, sent: SendCounters) -> status::Messages {
+        let received = self.monitor.received();
+        let mut refused: BTreeMap<String, u64> = received
+            .refusals
+            .iter()
+            .filter(|&(_, count)| count > 0)
+            .map(|(word, count)| (word.to_owned(), count))
+            .collect();
+        let duplicates = refused.remove("duplicate").unwrap_or(0);
+        status::Messages {
+            sent: sent.sent,
+            send_failed: sent.failed + sent.would_block,
+            received: received.messages().iter().map(|(_, count)| count).sum(),
+            duplicates,
+            refused,
+        }
+    }
+}
+
+/// All groups of the agent.
+pub(super) struct Control {
+    host: HostId,
+    groups: Vec<Running>,
+    log: Arc<EventLog>,
+}
+
+impl Control {
+    pub(super) fn new(host: HostId, groups: Vec<Running>, log: Arc<EventLog>) -> Self {
+        Self { host, groups, log }
+    }
+
+    /// Tells every group something.
+    pub(super) fn tell_all(&self, event: &Event) {
+        for group in &self.groups {
+            tell(group, event);
+        }
+    }
+
+    /// Tells the groups on an interface something; the one that holds the address takes it.
+    pub(super) fn tell_holder(&self, ifindex: u32, event: &Event) {
+        for group in self.groups.iter().filter(|g| g.interface.index == ifindex) {
+            tell(group, event);
+        }
+    }
+
+    /// Waits for all groups to end, no longer than their actions may take and `extra`.
+    pub(super) async fn join(self: &Arc<Self>, extra: Duration) -> anyhow::Result<()> {
+        let longest = self.groups.iter().map(|g| g.action_limit).max().unwrap_or_default();
+        for group in &self.groups {
+            let ended = tokio::time::timeout(longest * 2 + extra, group.monitor.ended()).await;
+            anyhow::ensure!(ended.is_ok(), "group `{}` did not end in time", group.name);
+        }
+        Ok(())
+    }
+}
+
+impl api::Control for Control {
+    async fn status(&self) -> status::Status {
+        let mut groups = Vec::new();
+        for group in &self.groups {
+            groups.extend(group.status().await);
+        }
+        let mut control_addresses: Vec<IpAddr> = Vec::new();
+        for address in self.groups.iter().flat_map(|g| &g.control_addresses) {
+            if !control_addresses.contains(address) {
+                control_addresses.push(*address);
+            }
+        }
+        status::Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            host: status::Identity { id: self.host.0, control_addresses },
+            groups,
+        }
+    }
+
+    fn events(&self) -> &EventLog {
+        &self.log
+    }
+
+    async fn quiesce(&self, group: Option<String>, on: bool) -> Result<(), String> {
+        let wanted = |running: &&Running| group.as_ref().is_none_or(|name| *name == running.name);
+        let chosen: Vec<&Running> = self.groups.iter().filter(wanted).collect();
+        if chosen.is_empty() {
+            let names: Vec<&str> = self.groups.iter().map(|g| g.name.as_str()).collect();
+            let group = group.unwrap_or_default();
+            return Err(format!("no group `{group}` here; there are: {}", names.join(", ")));
+        }
+        for running in chosen {
+            if !running.monitor.tell(Event::Quiesce(on)) {
+                return Err(format!("group `{}` has ended", running.name));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn tell(group: &Running, event: &Event) {
+    if !group.monitor.tell(event.clone()) {
+        tracing::debug!(group = group.name, "it has ended already");
+    }
+}
+
+fn host(view: &HostView) -> status::Host {
+    status::Host {
+        id: view.id.0,
+        ok: view.info.ok,
+        quiesced: view.info.quiesced,
+        load: view.info.load,
+        capacity: view.info.capacity,
+        age_ms: u64::try_from(view.age.as_millis()).unwrap_or(u64::MAX),
+        preferred: view.info.preferred.clone(),
+        addresses: view.info.served.iter().map(served).collect(),
+    }
+}
+
+fn served(served: &Served) -> status::Served {
+    let state = match served.state {
+        AddressState::Acquiring => status::ServedState::Acquiring,
+        AddressState::Online => status::ServedState::Online,
+        AddressState::Releasing => status::ServedState::Releasing,
+    };
+    status::Served { address: served.address, state, epoch: served.epoch }
+}
+
+fn address(view: &AddressView, reader: &Reader) -> status::Address {
+    // What cannot be read now is shown as nothing counted.
+    let traffic = reader.traffic(view.address).unwrap_or_default();
+    status::Address {
+        address: view.address,
+        preferred: view.preferred.map(|h| h.0),
+        holders: view.holders.iter().map(|h| h.0).collect(),
+        state: match view.state {
+            ListedState::Unserved => status::AddressState::Unserved,
+            ListedState::Acquiring => status::AddressState::Acquiring,
+            ListedState::Online => status::AddressState::Online,
+            ListedState::Releasing => status::AddressState::Releasing,
+            ListedState::Duplicate => status::AddressState::Duplicate,
+        },
+        orphaned_s: view.orphaned.map(|span| span.as_secs()),
+        packets: traffic.packets,
+        bytes: traffic.bytes,
+        connections: traffic.connections,
+    }
+}
+
+fn test(test: TestStatus) -> status::Test {
+    status::Test {
+        name: test.name,
+        passing: test.passing,
+        since_s: clock::now().since(test.since).as_secs(),
+        detail: test.detail,
+    }
+}
