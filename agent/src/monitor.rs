@@ -214,3 +214,7 @@ fn loads(
         })
         .collect()
 }
+//! A service monitor: the threads around one [`Group`](crate::group).
+
+pub mod receive;
+pub mod transmit;

@@ -176,7 +176,7 @@ fn a_genuine_seal_does_not_excuse_a_malformed_payload() {
     refused(&changed(6, 2)); // neither false nor true
     refused(&changed(8, 0)); // no such phase
     refused(&changed(8, 4));
-    refused(&changed(30, 9)); // no such state
+    refused(&changed(31, 9)); // no such state
     refused(&[good, &[0]].concat()); // something left over
 
     let mut random = Random(5);

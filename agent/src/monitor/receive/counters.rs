@@ -1,0 +1,59 @@
+//! What the receive room has seen, readable while it works.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::group::Body;
+use crate::wire::Refusals;
+
+/// Counters of one group's control sockets, all interfaces together.
+#[derive(Debug, Default)]
+pub struct ReceiveCounters {
+    /// Datagrams that were refused, by reason.
+    pub refusals: Refusals,
+    infos: AtomicU64,
+    acquires: AtomicU64,
+    releases: AtomicU64,
+    dropped: AtomicU64,
+    errors: AtomicU64,
+}
+
+impl ReceiveCounters {
+    /// Messages handed on, by type: Info, Acquire, Release.
+    #[must_use]
+    pub fn messages(&self) -> [(&'static str, u64); 3] {
+        [
+            ("info", self.infos.load(Ordering::Relaxed)),
+            ("acquire", self.acquires.load(Ordering::Relaxed)),
+            ("release", self.releases.load(Ordering::Relaxed)),
+        ]
+    }
+
+    /// Messages among them that were lost because the driver's inbox was full.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Times a socket failed to be read.
+    #[must_use]
+    pub fn errors(&self) -> u64 {
+        self.errors.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn count(&self, body: &Body) {
+        let counter = match body {
+            Body::Info(_) => &self.infos,
+            Body::Acquire(_) => &self.acquires,
+            Body::Release(_) => &self.releases,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_dropped(&self) {
+        self.dropped.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_error(&self) {
+        self.errors.fetch_add(1, Ordering::Relaxed);
+    }
+}
