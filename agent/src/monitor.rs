@@ -217,4 +217,7 @@ fn loads(
 //! A service monitor: the threads around one [`Group`](crate::group).
 
 pub mod receive;
+mod socket;
 pub mod transmit;
+
+pub use socket::SetUpError;

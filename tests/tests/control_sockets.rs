@@ -60,6 +60,9 @@ impl Hosts {
                 ip(&format!("-n {side} link set c{net} up"));
             }
         }
+        for side in ["a", "b"] {
+            eventually("the interfaces work", || hosts.inside(side, has_ipv6_multicast));
+        }
         Some(hosts)
     }
 
@@ -103,6 +106,14 @@ impl Drop for Hosts {
 fn ip(arguments: &str) {
     let status = Command::new("ip").args(arguments.split(' ')).status().unwrap();
     assert!(status.success(), "ip {arguments}");
+}
+
+/// Whether IPv6 is up on the calling thread's control interfaces, which follows their being set
+/// up some time later.
+fn has_ipv6_multicast() -> bool {
+    let routes = fs::read_to_string("/proc/thread-self/net/ipv6_route").unwrap();
+    let to = |name| routes.lines().any(|line| line.starts_with("ff00") && line.ends_with(name));
+    to("c0") && to("c1")
 }
 
 /// The calling thread's control interfaces.
@@ -319,6 +330,50 @@ fn the_loss_of_an_interface_leaves_the_other_in_use() {
     let failed: Vec<_> =
         transmitter.counters().map(|(name, counters)| (name, counters.failed)).collect();
     assert_eq!(failed, [("c0", 3), ("c1", 0)]);
+}
+
+#[test]
+fn what_the_interfaces_queue_drops_was_not_sent() {
+    let Some(hosts) = Hosts::new("queue") else { return };
+    for (group, what) in [(V4, "add"), (V6, "replace")] {
+        let (mut encoder, mut transmitter) = (encoder(group), hosts.transmitter("a", group));
+        let namespace = hosts.namespace("a");
+        // One byte of room.
+        let queue = format!("-n {namespace} qdisc {what} dev c0 root bfifo limit 1");
+        assert!(Command::new("tc").args(queue.split(' ')).status().unwrap().success());
+        let sent = transmitter.send(encoder.encode(&message(1)).unwrap());
+        assert_eq!(sent, Sent { interfaces_ok: 1, errors: 1 });
+    }
+}
+
+#[test]
+fn what_the_receive_buffer_had_no_room_for_is_counted() {
+    let Some(hosts) = Hosts::new("overflow") else { return };
+    let (mut encoder, mut transmitter) = (encoder(V4), hosts.transmitter("a", V4));
+    let mut receiver = hosts.receiver("b", V4);
+    let counters = receiver.counters();
+    let (mut read, mut sent, mut sequence) = (0, 0, 0);
+    let mut drain = |read: &mut usize| {
+        loop {
+            let drained = receiver.drain(&mut |_| ());
+            *read += drained.datagrams;
+            if drained.empty {
+                return;
+            }
+        }
+    };
+    // More than 8 MiB with their bookkeeping; then one more, which brings the news.
+    for batch in [30_000, 1] {
+        for _ in 0..batch {
+            sequence += 1;
+            sent += transmitter.send(encoder.encode(&message(sequence)).unwrap()).interfaces_ok;
+        }
+        eventually("all were read or lost", || {
+            drain(&mut read);
+            batch > 1 || u64::try_from(read).unwrap() + counters.overflows() == sent as u64
+        });
+    }
+    assert!(counters.overflows() > 0);
 }
 
 #[test]

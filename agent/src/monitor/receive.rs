@@ -22,7 +22,7 @@ mod link;
 
 pub use counters::ReceiveCounters;
 
-use super::transmit::SetUpError;
+use super::socket::SetUpError;
 use crate::clock;
 use crate::config::checked::Interface;
 use crate::group::{Event, HostId, Message};
@@ -55,6 +55,8 @@ pub struct Receiver {
     /// For each link, the clocks just before it was last seen empty.
     empty_at: Vec<Clocks>,
     decoder: Decoder,
+    /// For each link, how many datagrams the kernel had no room for, modulo 2^32.
+    overflows: Vec<u32>,
     /// When each host was last heard on each link, copies of messages included.
     heard: BTreeMap<HostId, Vec<Option<Time>>>,
     counters: Arc<ReceiveCounters>,
@@ -84,13 +86,14 @@ impl Receiver {
         // The sockets are new: nothing is older than this.
         let empty_at = vec![Clocks::read(); links.len()];
         Ok(Self {
+            overflows: vec![0; links.len()],
             links,
             empty_at,
             decoder,
             heard: BTreeMap::new(),
             counters: Arc::default(),
             buffer: vec![0; MAX_MESSAGE + 1].into_boxed_slice(),
-            control: nix::cmsg_space!(nix::libc::timespec),
+            control: nix::cmsg_space!(nix::libc::timespec, u32),
         })
     }
 
@@ -133,7 +136,7 @@ impl Receiver {
     ) -> (usize, bool) {
         for count in 0..BATCH {
             let before = Clocks::read();
-            let (length, stamp) = match read(&link.socket, &mut self.buffer, &mut self.control) {
+            let read = match read(&link.socket, &mut self.buffer, &mut self.control) {
                 Ok(read) => read,
                 Err(Errno::EAGAIN) => {
                     if let Some(empty_at) = self.empty_at.get_mut(index) {
@@ -149,8 +152,9 @@ impl Receiver {
             };
             let now = Clocks::read();
             let empty_at = self.empty_at.get(index).copied().unwrap_or(now);
-            let at = stamp.map_or(now.boot, |stamp| arrival::time(stamp, empty_at, now));
-            if let Some(message) = self.accept(index, length, at) {
+            let at = read.stamp.map_or(now.boot, |stamp| arrival::time(stamp, empty_at, now));
+            self.note_overflow(index, read.overflow);
+            if let Some(message) = self.accept(index, read.length, at) {
                 sink(Event::Received { at, message });
             }
         }
@@ -177,6 +181,15 @@ impl Receiver {
         }
     }
 
+    fn note_overflow(&mut self, link: usize, overflow: Option<u32>) {
+        if let Some(new) = overflow
+            && let Some(old) = self.overflows.get_mut(link)
+        {
+            self.counters.count_overflow(new.wrapping_sub(*old));
+            *old = new;
+        }
+    }
+
     /// The decoder knows a bounded number of hosts, and so does this.
     fn note(&mut self, host: HostId, link: usize, at: Time) {
         let links = self.links.len();
@@ -187,17 +200,28 @@ impl Receiver {
     }
 }
 
-/// Reads one datagram: its length, and when the kernel received it in nanoseconds since 1970.
-fn read(
-    socket: &Socket,
-    buffer: &mut [u8],
-    control: &mut [u8],
-) -> Result<(usize, Option<u64>), Errno> {
+/// One datagram, which is in the buffer, and what the kernel says about it.
+#[derive(Default)]
+struct Read {
+    length: usize,
+    /// When it was received, in nanoseconds since 1970.
+    stamp: Option<u64>,
+    /// How many datagrams the socket had no room for so far, modulo 2^32.
+    overflow: Option<u32>,
+}
+
+fn read(socket: &Socket, buffer: &mut [u8], control: &mut [u8]) -> Result<Read, Errno> {
     let mut parts = [IoSliceMut::new(buffer)];
     let got = recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(control), MsgFlags::MSG_DONTWAIT)?;
-    let stamp =
-        got.cmsgs().ok().and_then(|mut messages| messages.find_map(|message| wall_stamp(&message)));
-    Ok((got.bytes, stamp))
+    let mut read = Read { length: got.bytes, ..Read::default() };
+    for notice in got.cmsgs().into_iter().flatten() {
+        if let ControlMessageOwned::RxqOvfl(overflow) = notice {
+            read.overflow = Some(overflow);
+        } else {
+            read.stamp = read.stamp.or_else(|| wall_stamp(&notice));
+        }
+    }
+    Ok(read)
 }
 
 /// The kernel's receive timestamp, in nanoseconds since 1970.

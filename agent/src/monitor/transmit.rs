@@ -4,24 +4,14 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use nix::sys::socket::{setsockopt, sockopt};
+use socket2::{SockAddr, Socket};
 
+use super::socket::{self, SetUpError, failed};
 use crate::config::checked::Interface;
 
 /// Class selector 6, network control (RFC 2474, 4.2.2.2), as routing protocols mark their packets.
 const TRAFFIC_CLASS: u32 = 0xc0;
-
-/// The sockets for one group could not be set up.
-#[derive(Debug, thiserror::Error)]
-#[error("control interface {interface}: {what}: {source}")]
-pub struct SetUpError {
-    /// The interface.
-    pub interface: String,
-    /// What was tried.
-    pub what: &'static str,
-    /// What the system said.
-    pub source: io::Error,
-}
 
 /// What became of one datagram.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -99,28 +89,23 @@ impl Transmitter {
 
 impl Link {
     fn open(group: SocketAddr, interface: &Interface) -> Result<Self, SetUpError> {
-        let failed = |what| {
-            let name = interface.name.clone();
-            move |source| SetUpError { interface: name, what, source }
-        };
-        let socket = Socket::new(Domain::for_address(group), Type::DGRAM, Some(Protocol::UDP))
-            .map_err(failed("open a socket"))?;
-        socket.set_nonblocking(true).map_err(failed("non-blocking"))?;
-        let device = Some(interface.name.as_bytes());
-        socket.bind_device(device).map_err(failed("bind to the interface"))?;
+        let socket = socket::open(group, interface)?;
         let source = match group {
             SocketAddr::V4(_) => v4_options(&socket, interface),
             SocketAddr::V6(_) => v6_options(&socket, interface),
         };
-        let source = source.map_err(failed("multicast options"))?;
+        let source = source.map_err(failed(interface, "multicast options"))?;
         let source = SocketAddr::new(source, 0);
-        socket.bind(&source.into()).map_err(failed("bind to the interface's address"))?;
+        socket
+            .bind(&source.into())
+            .map_err(failed(interface, "bind to the interface's address"))?;
         let counters = SendCounters::default();
         Ok(Self { interface: interface.name.clone(), socket, counters })
     }
 }
 
-/// Sets what keeps the message on the link and off this host. Returns the source address: the
+/// Sets what keeps the message on the link and off this host, and lets the kernel say when the
+/// interface's queue drops it, which it does only with `IP_RECVERR` (ip(7)). Returns the source address: the
 /// interface's first, whatever service addresses it carries besides.
 fn v4_options(socket: &Socket, interface: &Interface) -> io::Result<IpAddr> {
     let first = |address: &IpAddr| match address {
@@ -133,6 +118,7 @@ fn v4_options(socket: &Socket, interface: &Interface) -> io::Result<IpAddr> {
     socket.set_multicast_ttl_v4(1)?;
     socket.set_multicast_loop_v4(false)?;
     socket.set_tos_v4(TRAFFIC_CLASS)?;
+    setsockopt(socket, sockopt::Ipv4RecvErr, &true)?;
     Ok(source.into())
 }
 
@@ -144,5 +130,6 @@ fn v6_options(socket: &Socket, interface: &Interface) -> io::Result<IpAddr> {
     socket.set_multicast_hops_v6(1)?;
     socket.set_multicast_loop_v6(false)?;
     socket.set_tclass_v6(TRAFFIC_CLASS)?;
+    setsockopt(socket, sockopt::Ipv6RecvErr, &true)?;
     Ok(Ipv6Addr::UNSPECIFIED.into())
 }

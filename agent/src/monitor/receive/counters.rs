@@ -14,6 +14,7 @@ pub struct ReceiveCounters {
     acquires: AtomicU64,
     releases: AtomicU64,
     dropped: AtomicU64,
+    overflows: AtomicU64,
     errors: AtomicU64,
 }
 
@@ -34,6 +35,13 @@ impl ReceiveCounters {
         self.dropped.load(Ordering::Relaxed)
     }
 
+    /// Datagrams that were lost because a socket's receive buffer was full. Known once a later
+    /// one is read.
+    #[must_use]
+    pub fn overflows(&self) -> u64 {
+        self.overflows.load(Ordering::Relaxed)
+    }
+
     /// Times a socket failed to be read.
     #[must_use]
     pub fn errors(&self) -> u64 {
@@ -51,6 +59,10 @@ impl ReceiveCounters {
 
     pub(super) fn count_dropped(&self) {
         self.dropped.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_overflow(&self, datagrams: u32) {
+        self.overflows.fetch_add(datagrams.into(), Ordering::Relaxed);
     }
 
     pub(super) fn count_error(&self) {

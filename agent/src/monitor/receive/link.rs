@@ -4,11 +4,11 @@ use std::io;
 use std::net::SocketAddr;
 
 use nix::sys::socket::{setsockopt, sockopt};
-use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
+use socket2::{InterfaceIndexOrAddress, Socket};
 
 use super::Link;
 use crate::config::checked::Interface;
-use crate::monitor::transmit::SetUpError;
+use crate::monitor::socket::{self, SetUpError, failed};
 
 /// Room for what arrives while nobody reads. The kernel charges a small datagram with about a
 /// kilobyte, so this is some thousands of heartbeats.
@@ -16,24 +16,14 @@ const BUFFER: usize = 4 << 20;
 
 /// A socket that receives what is sent to `group` on this interface, and nothing else.
 pub(super) fn open(group: SocketAddr, interface: &Interface) -> Result<Link, SetUpError> {
-    let failed = |what| {
-        let name = interface.name.clone();
-        move |source| SetUpError { interface: name, what, source }
-    };
-    let socket = Socket::new(Domain::for_address(group), Type::DGRAM, Some(Protocol::UDP))
-        .map_err(failed("open a socket"))?;
-    socket.set_nonblocking(true).map_err(failed("non-blocking"))?;
+    let socket = socket::open(group, interface)?;
     // Several groups may share a port.
-    socket.set_reuse_address(true).map_err(failed("share the port"))?;
-    let device = Some(interface.name.as_bytes());
-    socket.bind_device(device).map_err(failed("bind to the interface"))?;
-    receive_buffer(&socket).map_err(failed("receive buffer"))?;
-    setsockopt(&socket, sockopt::ReceiveTimestampns, &true)
-        .map_err(io::Error::from)
-        .map_err(failed("receive timestamps"))?;
+    socket.set_reuse_address(true).map_err(failed(interface, "share the port"))?;
+    receive_buffer(&socket).map_err(failed(interface, "receive buffer"))?;
+    notices(&socket).map_err(failed(interface, "timestamps and losses"))?;
     // Bound to the group's address, the socket gets no unicast.
-    socket.bind(&group.into()).map_err(failed("bind to the group's address"))?;
-    join(&socket, group, interface).map_err(failed("join the group"))?;
+    socket.bind(&group.into()).map_err(failed(interface, "bind to the group's address"))?;
+    join(&socket, group, interface).map_err(failed(interface, "join the group"))?;
     Ok(Link { interface: interface.name.clone(), socket })
 }
 
@@ -43,6 +33,13 @@ fn receive_buffer(socket: &Socket) -> io::Result<()> {
         Ok(()) => Ok(()),
         Err(_) => socket.set_recv_buffer_size(BUFFER),
     }
+}
+
+/// With each datagram the kernel is to say when it arrived, and how many found no room.
+fn notices(socket: &Socket) -> io::Result<()> {
+    setsockopt(socket, sockopt::ReceiveTimestampns, &true)?;
+    setsockopt(socket, sockopt::RxqOvfl, &1)?;
+    Ok(())
 }
 
 /// Joins on this interface, and turns off what other sockets of this machine have joined.
