@@ -82,7 +82,8 @@ impl Addresses {
     }
 
     /// Puts `address` on the interface as a host address (/32, /128), with one request. That it
-    /// is there already is success.
+    /// is there already is success; it keeps the mark it had or had not, and
+    /// [`remove`](Self::remove) takes it away all the same.
     ///
     /// An IPv6 address is usable at once: duplicates are our own protocol's concern (`nodad`). It
     /// is also deprecated from the start (RFC 4862, 5.5.4): it serves, but this host does not
