@@ -199,7 +199,7 @@ impl Client {
         while let Ok(line) = timeout(IDLE, self.line()).await {
             let request = match line? {
                 None => return Ok(()),
-                Some(Err(reply)) => return self.send(&reply).await,
+                Some(Err(reason)) => return self.send(&Reply::refused(reason)).await,
                 Some(Ok(line)) => parse(&line),
             };
             match request {
@@ -210,21 +210,21 @@ impl Client {
                     let reply = answer(control, request, self.may_change).await;
                     self.send(&reply).await?;
                 }
-                Err(reply) => self.send(&reply).await?,
+                Err(reason) => self.send(&Reply::refused(reason)).await?,
             }
         }
         Ok(())
     }
 
-    /// The next request line; none at the end; the reply instead where it is too long.
-    async fn line(&mut self) -> io::Result<Option<Result<Vec<u8>, Reply>>> {
+    /// The next request line; none at the end; an error in words where it is too long.
+    async fn line(&mut self) -> io::Result<Option<Result<Vec<u8>, String>>> {
         let mut line = Vec::new();
         let limit = MAX_REQUEST as u64 + 1;
         (&mut self.read).take(limit).read_until(b'\n', &mut line).await?;
         Ok(match line.len() {
             0 => None,
             1..=MAX_REQUEST => Some(Ok(line)),
-            _ => Some(Err(Reply::refused(format!("request longer than {MAX_REQUEST} bytes")))),
+            _ => Some(Err(format!("request longer than {MAX_REQUEST} bytes"))),
         })
     }
 
@@ -261,15 +261,15 @@ impl Client {
     }
 }
 
-/// The request in `line`, or the reply that says what is wrong with it.
-fn parse(line: &[u8]) -> Result<Request, Reply> {
-    let request: Request = serde_json::from_slice(line)
-        .map_err(|e| Reply::refused(format!("not a request of this agent: {e}")))?;
+/// The request in `line`, or what is wrong with it.
+fn parse(line: &[u8]) -> Result<Request, String> {
+    let request: Request =
+        serde_json::from_slice(line).map_err(|e| format!("not a request of this agent: {e}"))?;
     if request.v != VERSION {
-        return Err(Reply::refused(format!(
+        return Err(format!(
             "request of version {}; this agent speaks version {VERSION}",
             request.v
-        )));
+        ));
     }
     Ok(request)
 }

@@ -38,6 +38,7 @@ impl Default for Identity {
 }
 
 /// One group, as this host sees it.
+#[allow(clippy::struct_excessive_bools, reason = "the form is a contract with scripts")]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Group {
     /// Its name.

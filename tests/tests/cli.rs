@@ -1,0 +1,280 @@
+//! The `rais` command as a user meets it: output, messages and exit codes of the real binary.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::Arc;
+
+use rais::api::{Control, SOCKET_NAME, claim};
+use rais::events::{Event, EventLog};
+use rais::status::{Group, Status};
+use tokio::sync::oneshot;
+
+/// The binary, which lies two directories above this test's executable.
+fn rais() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let path = test.parent().and_then(Path::parent).unwrap().join("rais");
+    assert!(path.is_file(), "{} is missing: run `cargo build -p rais` first", path.display());
+    path
+}
+
+/// Runs the command without a terminal and without the caller's settings.
+fn run(args: &[&str]) -> Output {
+    let mut command = Command::new(rais());
+    command.env_remove("RUST_BACKTRACE").env_remove("RUST_LOG").args(args);
+    command.output().unwrap()
+}
+
+fn stdout(output: &Output) -> &str {
+    std::str::from_utf8(&output.stdout).unwrap()
+}
+
+fn stderr(output: &Output) -> &str {
+    std::str::from_utf8(&output.stderr).unwrap()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().expect("the command ended by itself")
+}
+
+/// A directory that goes with the test.
+struct Dir(PathBuf);
+
+impl Dir {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("rais-cli-{name}-{}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    /// Writes a file and returns its path.
+    fn file(&self, name: &str, text: &str, mode: u32) -> String {
+        let path = self.0.join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    fn socket(&self) -> String {
+        self.0.join(SOCKET_NAME).to_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+/// A configuration for the loopback interface, which every machine has.
+fn config(seal: &str) -> String {
+    format!(
+        "[[group]]\n\
+         name = \"web\"\n\
+         address = \"239.77.0.1:7077\"\n\
+         control_interfaces = [\"lo\"]\n\
+         service_interface = \"lo\"\n\
+         {seal}\n"
+    )
+}
+
+#[test]
+fn a_new_key_is_accepted_and_never_the_same() {
+    let dir = Dir::new("keygen");
+    let keys: Vec<_> = (0..2).map(|_| stdout(&run(&["keygen"])).to_owned()).collect();
+    assert_ne!(keys[0], keys[1]);
+    assert!(keys[0].len() == 65 && keys[0].ends_with('\n'), "{:?}", keys[0]);
+
+    let key = dir.file("web.key", &keys[0], 0o600);
+    let file = dir.file("rais.toml", &config(&format!("key_files = [\"{key}\"]")), 0o644);
+    let output = run(&["check", "--config", &file]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    assert!(stdout(&output).starts_with(&format!("{file}: ok\nhost 127.0.0.1\ngroup web: member")));
+    assert!(stdout(&output).contains("sealed (1 key accepted)"));
+
+    fs::set_permissions(&key, Permissions::from_mode(0o644)).unwrap();
+    let output = run(&["check", "--config", &file]);
+    assert_eq!(code(&output), 2);
+    assert_eq!(
+        stderr(&output),
+        format!(
+            "{file}:6:14: key file {key} has mode 0644: others than its owner may use it; run \
+             `chmod 600 {key}`\n"
+        )
+    );
+}
+
+#[test]
+fn check_tells_all_mistakes_and_run_and_clean_do_so_too() {
+    let dir = Dir::new("check");
+    let text = config("insecure = true\nheartbeat = 100\nquorom = 1\nfloating = ['224.0.0.1']");
+    let text = text.replace("service_interface = \"lo\"", "service_interface = \"rais-none0\"");
+    let file = dir.file("rais.toml", &text, 0o644);
+    for command in ["check", "run", "clean"] {
+        let output = run(&[command, "--config", &file]);
+        assert_eq!(code(&output), 2, "{command}");
+        assert_eq!(stdout(&output), "");
+        let lines: Vec<_> = stderr(&output).lines().collect();
+        let starts = [
+            "5:21: `service_interface`: there is no interface `rais-none0`; there are: ",
+            "7:13: `heartbeat`: the unit is missing",
+            "8:1: unknown key `quorom` in [[group]]; did you mean `quorum`?",
+            "9:13: `floating`: 224.0.0.1 is a multicast address",
+        ];
+        assert_eq!(lines.len(), starts.len(), "{lines:#?}");
+        for (line, start) in lines.iter().zip(starts) {
+            assert!(line.starts_with(&format!("{file}:{start}")), "{line}");
+        }
+    }
+}
+
+#[test]
+fn a_missing_file_is_bad_input() {
+    let output = run(&["check", "--config", "/nonexistent/rais.toml"]);
+    assert_eq!(code(&output), 2);
+    assert_eq!(
+        stderr(&output),
+        "/nonexistent/rais.toml: cannot be opened: No such file or directory (os error 2)\n"
+    );
+}
+
+#[test]
+fn insecure_is_said() {
+    let dir = Dir::new("insecure");
+    let file = dir.file("rais.toml", &config("insecure = true"), 0o644);
+    let output = run(&["check", "--config", &file]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    assert!(stdout(&output).contains("INSECURE"));
+}
+
+#[test]
+fn without_an_agent_the_code_is_three() {
+    let dir = Dir::new("none");
+    let socket = dir.socket();
+    for command in ["status", "events", "quiesce", "resume"] {
+        let output = run(&[command, "--socket", &socket]);
+        assert_eq!(code(&output), 3, "{command}");
+        assert_eq!(
+            stderr(&output),
+            format!(
+                "rais: no agent at {socket}: No such file or directory (os error 2); is `rais run` \
+                 running, and is its `run_dir` where --socket points?\n"
+            )
+        );
+    }
+}
+
+#[test]
+fn wrong_use_is_two() {
+    for args in [&[][..], &["status", "--colour"], &["dance"], &["check"], &["keygen", "now"]] {
+        let output = run(args);
+        assert_eq!(code(&output), 2, "{args:?}");
+        assert_eq!(stdout(&output), "");
+        assert!(stderr(&output).contains("Usage: rais"), "{}", stderr(&output));
+    }
+    assert_eq!(code(&run(&["--help"])), 0);
+    assert_eq!(stdout(&run(&["--version"])), "rais 0.1.0\n");
+}
+
+/// An agent with one group that refuses to be quiesced in any other.
+struct Fake(EventLog);
+
+impl Control for Fake {
+    async fn status(&self) -> Status {
+        let group = Group { name: "web".to_owned(), ..Group::default() };
+        Status { groups: vec![group], ..Status::default() }
+    }
+
+    fn events(&self) -> &EventLog {
+        &self.0
+    }
+
+    async fn quiesce(&self, group: Option<String>, _on: bool) -> Result<(), String> {
+        match group {
+            Some(name) if name != "web" => Err(format!("there is no group `{name}`")),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+/// Runs `client` while a control socket is served in `dir`.
+async fn with_agent(dir: &Dir, client: impl FnOnce(&str) + Send + 'static) {
+    let fake = Fake(EventLog::new());
+    fake.0.push(Event {
+        time: rais::events::rfc3339(0),
+        group: "web".to_owned(),
+        kind: "leader".to_owned(),
+        to: Some([10, 77, 0, 1].into()),
+        ..Event::default()
+    });
+    let server = claim(&dir.0).unwrap().listen().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serving = tokio::spawn(server.serve(Arc::new(fake), async {
+        stopped.await.ok();
+    }));
+    let socket = dir.socket();
+    tokio::task::spawn_blocking(move || client(&socket)).await.unwrap();
+    stop.send(()).unwrap();
+    serving.await.unwrap();
+}
+
+#[tokio::test]
+async fn status_in_a_pipe_is_plain_and_json_is_one_object() {
+    let dir = Dir::new("status");
+    with_agent(&dir, |socket| {
+        let output = run(&["status", "--socket", socket]);
+        assert_eq!(code(&output), 0, "{}", stderr(&output));
+        assert!(stdout(&output).contains("\ngroup web: leader none, member, not ok"));
+        assert!(!stdout(&output).contains('\u{1b}'));
+
+        let output = run(&["status", "--json", "--socket", socket, "--group", "web"]);
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(json["groups"][0]["name"], "web");
+
+        let output = run(&["status", "--socket", socket, "--group", "ftp"]);
+        assert_eq!(code(&output), 1);
+        assert_eq!(stderr(&output), "rais: there is no group `ftp`; there are: web\n");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn events_for_people_and_for_programs() {
+    let dir = Dir::new("events");
+    with_agent(&dir, |socket| {
+        let output = run(&["events", "--socket", socket]);
+        assert_eq!(stdout(&output), "1970-01-01T00:00:00.000000Z web leader to 10.77.0.1\n");
+        let output = run(&["events", "--json", "--socket", socket]);
+        assert_eq!(
+            stdout(&output),
+            "{\"seq\":1,\"time\":\"1970-01-01T00:00:00.000000Z\",\"group\":\"web\",\
+             \"kind\":\"leader\",\"to\":\"10.77.0.1\"}\n"
+        );
+        assert_eq!(code(&output), 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_refusal_is_one_with_its_reason() {
+    let dir = Dir::new("quiesce");
+    with_agent(&dir, |socket| {
+        let output = run(&["quiesce", "--socket", socket]);
+        assert_eq!((code(&output), stdout(&output)), (0, "quiesced in all groups\n"));
+        let output = run(&["resume", "--socket", socket, "--group", "web"]);
+        assert_eq!((code(&output), stdout(&output)), (0, "resumed in group web\n"));
+        let output = run(&["quiesce", "--socket", socket, "--group", "ftp"]);
+        assert_eq!((code(&output), stdout(&output)), (1, ""));
+        assert_eq!(stderr(&output), "rais: there is no group `ftp`\n");
+    })
+    .await;
+}
