@@ -131,9 +131,10 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     }
     match error.downcast_ref::<AskError>() {
         Some(AskError::NoAgent { .. }) => NO_AGENT,
-        Some(AskError::Denied { .. } | AskError::Refused(_) | AskError::Broken(_)) | None => {
-            REFUSED
-        }
+        Some(
+            AskError::Denied { .. } | AskError::Refused(_) | AskError::Silent | AskError::Broken(_),
+        )
+        | None => REFUSED,
     }
 }
 
@@ -185,4 +186,22 @@ fn request(cmd: rais::api::Command, group: Option<&str>) -> rais::api::Request {
 /// The agent's one reply.
 fn ask(socket: &Path, request: &rais::api::Request) -> Result<rais::api::Reply, AskError> {
     rais::api::client::ask_once(socket, request)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let cause = io::Error::other("no room");
+        assert_eq!(words(&anyhow::Error::from(OutputError(cause))), "standard output: no room");
+        let error = anyhow::Error::from(io::Error::other("no room")).context("maps");
+        assert_eq!(words(&error.context("start")), "start: maps: no room");
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
 }

@@ -39,9 +39,23 @@ pub enum AskError {
     /// The agent refused.
     #[error("{0}")]
     Refused(String),
+    /// The agent is there and says nothing: it is stopped, or has no time.
+    #[error("the agent has not answered for {} s", PATIENCE.as_secs())]
+    Silent,
     /// The conversation broke off.
     #[error("the agent's answer cannot be read: {0}")]
-    Broken(#[from] io::Error),
+    Broken(#[source] io::Error),
+}
+
+impl From<io::Error> for AskError {
+    fn from(error: io::Error) -> Self {
+        // Linux reports a timeout of a socket as the former, other systems as the latter.
+        if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) {
+            Self::Silent
+        } else {
+            Self::Broken(error)
+        }
+    }
 }
 
 /// A connection on which one request was sent.

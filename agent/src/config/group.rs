@@ -224,13 +224,14 @@ fn control_interfaces(
     facts: &dyn Facts,
 ) -> Vec<At<Interface>> {
     let names = section.list::<String>("control_interfaces", "the name of an interface in quotes");
-    if names.is_empty() && !section.has("control_interfaces") {
+    if let Some(offset) = section.empty_list("control_interfaces") {
+        let message = "`control_interfaces` names no interface; at least one is needed";
+        section.document().mistake(offset, message);
+    } else if !section.has("control_interfaces") {
         section.missing(
             "`control_interfaces` is missing in [[group]]; expected a list of the interfaces over \
              which hosts hear each other, such as [\"eth0\"]",
         );
-    } else if names.is_empty() {
-        section.missing("`control_interfaces` names no interface; at least one is needed");
     }
     if let Some(extra) = names.get(MAX_CONTROL_INTERFACES) {
         let message = format!("more than {MAX_CONTROL_INTERFACES} control interfaces");

@@ -27,14 +27,15 @@ pub(super) fn read(section: &Section<'_>, facts: &dyn Facts) -> Option<Seal> {
         return Some(Seal::Insecure);
     }
     if files.is_empty() {
-        if !section.has("key_files") && (insecure.is_some() || !section.has("insecure")) {
+        if let Some(offset) = section.empty_list("key_files") {
+            let message = "`key_files` names no key file; at least one is needed";
+            section.document().mistake(offset, message);
+        } else if !section.has("key_files") && (insecure.is_some() || !section.has("insecure")) {
             section.missing(
                 "`key_files` is missing in [[group]]: messages would be open to forgery; make a \
                  key with `rais keygen` and name its file on every host, or say \
                  `insecure = true` to try things out",
             );
-        } else if section.has("key_files") {
-            section.missing("`key_files` names no key file that can be used; at least one");
         }
         return None;
     }

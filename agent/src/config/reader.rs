@@ -114,6 +114,12 @@ impl<'a> Section<'a> {
         self.table.contains_key(key)
     }
 
+    /// Where `key` is, if it holds an empty list.
+    pub(super) fn empty_list(&self, key: &str) -> Option<usize> {
+        let value = self.table.get(key)?;
+        value.get_ref().as_array().filter(|list| list.is_empty()).map(|_| value.span().start)
+    }
+
     fn get(&self, key: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
         self.asked.borrow_mut().push(key);
         self.table.get(key)

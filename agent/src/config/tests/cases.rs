@@ -151,6 +151,10 @@ pub(super) const ADDED: &[(&str, &str)] = &[
         "[agent]\nrun_dir = 'run'",
         "f:8:11: `run_dir`: expected an absolute path in quotes, found 'run'",
     ),
+    (
+        "[agent]\nrun_dir = '/run/raisd-0123456789-0123456789-0123456789-0123456789-0123456789-0123456789-0123456789-0123456789'",
+        "f:8:11: `run_dir`: the path of rais.sock in it would be longer than 107 bytes, the limit for a socket; choose a shorter one",
+    ),
 ];
 
 /// What is replaced in the smallest file, and by what.
@@ -176,7 +180,7 @@ pub(super) const REPLACED: &[(&str, &str, &str)] = &[
         "239.77.0.1:0",
         "f:3:11: `address`: 239.77.0.1:0 has no usable port; expected 1 to 65535",
     ),
-    ("[\"eth0\"]", "[]", "f:1:1: `control_interfaces` names no interface; at least one is needed"),
+    ("[\"eth0\"]", "[]", "f:4:22: `control_interfaces` names no interface; at least one is needed"),
     ("[\"eth0\"]", "[\"eth0\", \"eth0\"]", "f:4:31: control interface `eth0` is named twice"),
     (
         "[\"eth0\"]",
@@ -206,7 +210,7 @@ pub(super) const REPLACED: &[(&str, &str, &str)] = &[
     (
         "key_files = [\"/etc/rais/web.key\"]",
         "key_files = []",
-        "f:1:1: `key_files` names no key file that can be used; at least one",
+        "f:6:13: `key_files` names no key file; at least one is needed",
     ),
     ("web.key", "none.key", "f:6:14: key file /etc/rais/none.key: entity not found"),
     (
@@ -233,5 +237,25 @@ pub(super) const REPLACED: &[(&str, &str, &str)] = &[
         "web.key",
         "twice.key",
         "f:6:14: key file /etc/rais/twice.key: expected one line of 64 hexadecimal digits, as `rais keygen` prints",
+    ),
+    (
+        "control_interfaces = [\"eth0\"]",
+        "",
+        "f:1:1: `control_interfaces` is missing in [[group]]; expected a list of the interfaces over which hosts hear each other, such as [\"eth0\"]",
+    ),
+    (
+        "[\"eth0\"]",
+        "\"eth0\"",
+        "f:4:22: `control_interfaces`: expected a list, each entry the name of an interface in quotes, found \"eth0\"",
+    ),
+    (
+        "[\"/etc/rais/web.key\"]",
+        "\"/etc/rais/web.key\"",
+        "f:6:13: `key_files`: expected a list, each entry the path of a key file in quotes, found \"/etc/rais/web.key\"",
+    ),
+    (
+        "[\"/etc/rais/web.key\"]",
+        "[\"/etc/rais/web.key\", \"/etc/rais/web.key\"]",
+        "f:6:35: key file /etc/rais/web.key is named twice",
     ),
 ];
