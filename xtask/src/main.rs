@@ -1,21 +1,89 @@
-//! The project's own tasks.
+//! The project's own tasks: `cargo xtask TASK`.
 
+#![allow(unreachable_pub, reason = "a program has nobody outside to be reached from")]
+
+mod bench;
 mod build_ebpf;
+mod command;
+mod demo;
+mod setup;
+mod simulate;
+mod test;
+mod tidy;
 
-use clap::Parser;
+use std::process::ExitCode;
 
-/// What can be asked for.
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// The project's own tasks. `demo` and `test` do all of their own set-up.
 #[derive(Parser)]
-enum Task {
-    /// Compile the XDP program.
-    BuildEbpf,
-    /// Run clippy on the XDP program.
-    ClippyEbpf,
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
 }
 
-fn main() -> anyhow::Result<()> {
-    match Task::parse() {
-        Task::BuildEbpf => build_ebpf::build_ebpf(),
-        Task::ClippyEbpf => build_ebpf::clippy_ebpf(),
+#[derive(Subcommand)]
+enum Task {
+    /// Installs what building and testing need and this machine does not have.
+    Setup {
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Builds the XDP program.
+    BuildEbpf,
+    /// Three hosts, a client, and one fault after another: what does the client see?
+    Demo {
+        /// For the demonstration: --keep, --runs N, --json.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Checks everything there is to check.
+    Test {
+        /// Install what is missing without asking.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Checks the rules of ARCHITECTURE.md that a machine can check.
+    Tidy,
+    /// Runs simulated clusters, each from a seed of its own.
+    Simulate {
+        /// How many.
+        #[arg(long, default_value_t = 1_000)]
+        seeds: u64,
+    },
+    /// Measures: the demonstration several times, medians.
+    Bench {
+        /// How many times.
+        #[arg(long, default_value_t = 5)]
+        runs: u32,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("xtask: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<()> {
+    // Tasks may be called from any directory of the project.
+    std::env::set_current_dir(command::root()?)?;
+    match task {
+        Task::Setup { yes } => setup::setup(yes),
+        Task::BuildEbpf => {
+            setup::toolchain()?;
+            build_ebpf::build_ebpf()
+        }
+        Task::Demo { arguments } => demo::demo(&arguments),
+        Task::Test { yes } => test::test(yes),
+        Task::Tidy => tidy::tidy(),
+        Task::Simulate { seeds } => simulate::simulate(seeds),
+        Task::Bench { runs } => bench::bench(runs),
     }
 }
