@@ -7,3 +7,4 @@ pub mod packet;
 pub mod probe;
 pub mod status;
 pub mod wait;
+pub mod cluster;

@@ -1,0 +1,153 @@
+//! What must hold, checked as the run goes on. The numbers are those of the design: I1 one host
+//! answers, I2 addresses come online again, I3 who must not acquire, I4 nothing moves without
+//! cause, I6 nobody answers past its lease.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use rais::group::{Action, Body, Failback, ListedState, Reason, Role};
+
+use super::{Cluster, Move, Nanos, is_policy};
+
+impl Cluster {
+    /// I1 and I6, when a host has opened an address or renewed its lease. At every other moment
+    /// the set of answering hosts only shrinks.
+    pub(super) fn check_answers(&mut self, index: usize) {
+        let host = &self.hosts[index];
+        let local = host.clock.at(self.now);
+        let longest = local + std::time::Duration::from_nanos(self.timing.lease);
+        if host.plane.lease > longest {
+            self.fail(format_args!("I6: host {index} has a lease that is too long"));
+        }
+        let open: Vec<IpAddr> = host.plane.open.iter().copied().collect();
+        for address in open.into_iter().filter(|&a| self.hosts[index].answers(a, self.now)) {
+            for other in (0..self.hosts.len()).filter(|&other| other != index) {
+                if self.hosts[other].answers(address, self.now)
+                    && self.network.hear_one_another(self.now, index, other)
+                {
+                    let hosts = [index, other];
+                    self.fail(format_args!("I1: hosts {hosts:?} answer for {address}"));
+                }
+            }
+        }
+    }
+
+    /// Rules for a single action.
+    pub(super) fn check_step(&self, index: usize, action: &Action) {
+        let host = &self.hosts[index];
+        match action {
+            Action::Configure { address, .. } => {
+                let able = host.told_ok && !host.told_quiesced;
+                if !able || host.settings.role != Role::Member {
+                    self.fail(format_args!("I3: host {index} acquires {address}"));
+                }
+            }
+            Action::Heartbeat { message, .. } => {
+                let Body::Info(info) = &message.body else {
+                    self.fail(format_args!("host {index}: a heartbeat without information"));
+                };
+                let listed: BTreeSet<IpAddr> = info.host.served.iter().map(|s| s.address).collect();
+                let conceded = host.plane.open.iter().find(|address| !listed.contains(*address));
+                if let Some(address) = conceded {
+                    self.fail(format_args!("I1: host {index} concedes {address} while open"));
+                }
+            }
+            Action::Stopped if !host.plane.open.is_empty() => {
+                self.fail(format_args!("I6: host {index} ends with open addresses"));
+            }
+            _ => {}
+        }
+    }
+
+    /// I4: the host that had the address before must have had a reason to lose it.
+    pub(super) fn check_move(&mut self, to: usize, address: IpAddr) {
+        let at = self.now;
+        let calm = self.quiet_since();
+        self.slowest = self.slowest.max(at.saturating_sub(calm));
+        let before = self.openers.insert(address, (to, at));
+        let from = before.map(|(from, _)| from);
+        if from == Some(to) {
+            return;
+        }
+        self.moves.push(Move { at, address, from, to });
+        let Some((from, since)) = before else { return };
+        let holder = &self.hosts[from];
+        let touched = holder.changed >= since || self.anything_failed;
+        let unheard = self.network.host_disturbed_until(from) >= since;
+        let returns = self.hosts[to].settings.preferred.contains(&address);
+        if !touched && !unheard && !returns {
+            self.fail(format_args!("I4: {address} moved from host {from} to {to} for no reason"));
+        }
+    }
+
+    /// A failback that was put off is a change of its own.
+    pub(super) fn check_order(&mut self, reason: Reason) {
+        let put_off = matches!(self.hosts[0].settings.failback, Failback::After(_));
+        if is_policy(reason) && (put_off || self.anything_failed) {
+            self.changed = self.now;
+        }
+    }
+
+    /// The last moment at which anything happened that may move addresses.
+    fn quiet_since(&self) -> Nanos {
+        self.changed.max(self.network.disturbed_until())
+    }
+
+    /// I2 (and the second half of I3), once nothing has changed for long enough.
+    pub(super) fn check_settled(&mut self) {
+        let paused = self.hosts.iter().any(|host| host.paused);
+        let quiet = self.now.saturating_sub(self.quiet_since());
+        if paused || self.network.is_cut() || quiet < self.timing.settles_within() {
+            return;
+        }
+        let live = self.hosts.iter().filter(|host| host.lives()).count();
+        let quorum = self.hosts[0].settings.quorum;
+        let quorate = u32::try_from(live).unwrap() >= quorum;
+        for address in self.valid_addresses() {
+            let answering = self.answering(address);
+            let able = (0..self.hosts.len()).any(|host| self.could_take(host, address));
+            match answering.as_slice() {
+                [] if quorate && able => {
+                    self.fail(format_args!("I2: nobody answers for {address}"));
+                }
+                [] => {}
+                &[only] => self.check_holder(only, address, quorate),
+                _ => self.fail(format_args!("I2: {answering:?} answer for {address}")),
+            }
+        }
+    }
+
+    fn check_holder(&self, holder: usize, address: IpAddr, quorate: bool) {
+        let host = &self.hosts[holder];
+        let Some(view) = self.view(holder).filter(|_| host.lives()) else {
+            self.fail(format_args!("I6: host {holder} answers for {address} without an agent"));
+        };
+        if !quorate || !host.told_ok || host.settings.role != Role::Member {
+            self.fail(format_args!("I3: host {holder} still answers for {address}"));
+        }
+        let listed = view.addresses.iter().find(|listed| listed.address == address);
+        if listed.is_none_or(|listed| listed.state != ListedState::Online) {
+            self.fail(format_args!("I2: {address} is not online on host {holder} alone"));
+        }
+    }
+
+    /// Whether this host could be assigned the address now.
+    fn could_take(&self, host: usize, address: IpAddr) -> bool {
+        let refuses = || {
+            let view = self.view(host)?;
+            let own = view.hosts.iter().find(|h| h.id == self.hosts[host].id)?;
+            Some(own.info.refused.contains(&address))
+        };
+        self.hosts[host].can_serve() && refuses() == Some(false)
+    }
+
+    /// Addresses that some live host knows.
+    fn valid_addresses(&self) -> BTreeSet<IpAddr> {
+        (0..self.hosts.len())
+            .filter(|&host| self.hosts[host].lives())
+            .filter_map(|host| self.view(host))
+            .flat_map(|view| view.addresses)
+            .map(|listed| listed.address)
+            .collect()
+    }
+}

@@ -1,0 +1,193 @@
+//! The simulated driver: hands events in, carries actions out, one step at a time.
+
+use std::net::IpAddr;
+
+use rais::group::{Action, AddressScript, Body, Event, Message, Report};
+use rais_common::time::Time;
+
+use super::host::Step;
+use super::{Cluster, Happening, Nanos};
+
+/// A driver that does more than this at one moment does not come to rest.
+const STEP_LIMIT: usize = 20_000;
+
+/// How late a timer may be.
+const WAKE_LATE: Nanos = 100_000;
+
+impl Cluster {
+    /// Lets a host's driver run until it has nothing to do at this moment.
+    pub(super) fn drive(&mut self, index: usize) {
+        for _ in 0..STEP_LIMIT {
+            if !self.hosts[index].lives() {
+                return;
+            }
+            if self.freeze(index) {
+                return;
+            }
+            let local = self.hosts[index].clock.at(self.now);
+            if let Some(step) = self.hosts[index].steps.pop_front() {
+                if let Some(freeze) = self.hosts[index].freezes.front_mut() {
+                    freeze.0 -= 1;
+                }
+                self.carry_out(index, step);
+                continue;
+            }
+            let host = &mut self.hosts[index];
+            let Some(event) = host.next_event(local) else {
+                self.wait(index);
+                return;
+            };
+            host.turn = local;
+            let Some(group) = host.group.as_mut() else { return };
+            host.steps.extend(group.handle(local, event).into_iter().map(Step::Do));
+        }
+        self.fail(format_args!("host {index} does not come to rest"));
+    }
+
+    /// Begins the pause that is due, if one is.
+    fn freeze(&mut self, index: usize) -> bool {
+        let host = &mut self.hosts[index];
+        let Some(&(0, span)) = host.freezes.front() else { return false };
+        host.freezes.pop_front();
+        host.paused = true;
+        let incarnation = host.incarnation;
+        self.note_change(index, "pauses");
+        self.schedule(self.now + span, Happening::Thaw { host: index, incarnation });
+        true
+    }
+
+    fn wait(&mut self, index: usize) {
+        let late = self.random.below(WAKE_LATE);
+        let host = &mut self.hosts[index];
+        let Some(group) = &host.group else { return };
+        let at = host.clock.when(group.next_deadline()).max(self.now) + late;
+        host.wake += 1;
+        let wake = host.wake;
+        self.schedule(at, Happening::Wake { host: index, wake });
+    }
+
+    fn carry_out(&mut self, index: usize, step: Step) {
+        let action = match step {
+            Step::Do(action) => action,
+            Step::Renew { at, lease_until } => return self.renew(index, at, lease_until),
+        };
+        self.check_step(index, &action);
+        match action {
+            Action::Fence(addresses) => {
+                self.note(index, format_args!("fences {addresses:?}"));
+                let plane = &mut self.hosts[index].plane;
+                for address in addresses {
+                    plane.open.remove(&address);
+                    plane.fenced.insert(address);
+                }
+            }
+            Action::Open { address, epoch } => {
+                self.note(index, format_args!("opens {address} epoch {epoch}"));
+                self.hosts[index].plane.open.insert(address);
+                self.check_answers(index);
+                self.check_move(index, address);
+            }
+            Action::Forget(address) => {
+                let plane = &mut self.hosts[index].plane;
+                plane.open.remove(&address);
+                plane.fenced.remove(&address);
+            }
+            Action::Heartbeat { message, lease_until } => {
+                if self.send(index, &message) {
+                    let at = self.hosts[index].turn;
+                    self.hosts[index].steps.push_front(Step::Renew { at, lease_until });
+                }
+            }
+            Action::Send(message) => {
+                self.note(index, format_args!("sends {:?}", message.body));
+                self.send(index, &message);
+            }
+            Action::Configure { address, epoch } => {
+                let result = self.outcome(index);
+                let event = Event::Configured { address, epoch, result: result.1 };
+                self.work(index, address, result.0, event);
+            }
+            Action::Deconfigure { address, epoch } => {
+                let result = self.outcome(index);
+                let event = Event::Deconfigured { address, epoch, result: result.1 };
+                self.work(index, address, result.0, event);
+            }
+            Action::RunScript { script, address, epoch, .. } => {
+                self.run_script(index, script, address, epoch);
+            }
+            Action::Announce(_) => {}
+            Action::Report(report) => self.report(index, &report),
+            Action::Stopped => {
+                self.note(index, "** has ended");
+                self.hosts[index].die();
+            }
+        }
+    }
+
+    fn renew(&mut self, index: usize, at: Time, lease_until: Time) {
+        self.hosts[index].plane.lease = lease_until;
+        self.hosts[index].inbox.push_front(Event::HeartbeatSent { at, lease_until });
+        self.check_answers(index);
+    }
+
+    /// Sends to every other host. False where nothing leaves.
+    fn send(&mut self, from: usize, message: &Message) -> bool {
+        if !self.hosts[from].interface_up {
+            return false;
+        }
+        let heartbeat = matches!(message.body, Body::Info(_));
+        for to in (0..self.hosts.len()).filter(|&to| to != from) {
+            let copies =
+                self.network.transmit(&mut self.random, self.now, (from, to), heartbeat);
+            for at in copies {
+                self.schedule(at, Happening::Arrival { to, message: message.clone() });
+            }
+        }
+        true
+    }
+
+    fn report(&mut self, index: usize, report: &Report) {
+        self.note(index, format_args!("reports {report:?}"));
+        match report {
+            Report::AcquireFailed { .. } | Report::ReleaseFailed { .. } => {
+                self.anything_failed = true;
+                self.changed = self.now;
+            }
+            Report::Ordered { reason, .. } => self.check_order(*reason),
+            _ => {}
+        }
+    }
+
+    /// How long the interface takes, and whether it works.
+    fn outcome(&mut self, _index: usize) -> (Nanos, Result<(), String>) {
+        let span = self.random.between(20_000, 3_000_000);
+        if self.random.per_mille(self.failures) {
+            return (span, Err("the interface refuses".to_owned()));
+        }
+        (span, Ok(()))
+    }
+
+    fn run_script(&mut self, index: usize, script: AddressScript, address: IpAddr, epoch: u64) {
+        let ends = |result| Event::ScriptEnded { script, address, epoch, result };
+        let span = self.random.between(1_000_000, self.timing.script - 6_000_000);
+        if self.random.per_mille(self.failures) {
+            self.work(index, address, span, ends(Err("exit status 1".to_owned())));
+        } else if self.random.per_mille(self.failures) {
+            // Killed at its deadline.
+            let span = self.timing.action_limit + self.random.below(20_000_000);
+            self.work(index, address, span, ends(Err("deadline".to_owned())));
+        } else {
+            self.work(index, address, span, ends(Ok(())));
+        }
+    }
+
+    /// The scripts thread: in order for each address, different addresses at once.
+    fn work(&mut self, index: usize, address: IpAddr, span: Nanos, event: Event) {
+        let now = self.now;
+        let host = &mut self.hosts[index];
+        let done = host.busy.get(&address).copied().unwrap_or(0).max(now) + span;
+        host.busy.insert(address, done);
+        let incarnation = host.incarnation;
+        self.schedule(done, Happening::Done { host: index, incarnation, event });
+    }
+}

@@ -1,0 +1,170 @@
+//! A simulated host: the real `Group`, a clock of its own, a socket, a data plane in memory, and
+//! what its driver still has to carry out.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
+
+use rais::group::{Action, Event, Group, HostId, Message, Role, Settings};
+use rais_common::time::Time;
+
+use super::Nanos;
+
+/// The host's clock: where it began, and how fast it runs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clock {
+    pub start: Nanos,
+    /// Parts in a million by which it is fast (or slow).
+    pub drift: i64,
+}
+
+impl Clock {
+    /// What it shows at a true time.
+    pub fn at(self, now: Nanos) -> Time {
+        let shift = i128::from(now) * i128::from(self.drift) / 1_000_000;
+        let shown = i128::from(self.start) + i128::from(now) + shift;
+        Time::from_nanos(u64::try_from(shown).unwrap_or(0))
+    }
+
+    /// The first true time at which it shows `local` or more.
+    pub fn when(self, local: Time) -> Nanos {
+        let elapsed = i128::from(local.as_nanos()) - i128::from(self.start);
+        let truth = elapsed * 1_000_000 / (1_000_000 + i128::from(self.drift));
+        let mut truth = u64::try_from(truth).unwrap_or(0);
+        while self.at(truth) < local {
+            truth += 1;
+        }
+        truth
+    }
+}
+
+/// What the XDP program goes by. It outlives the agent, like pinned maps.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Plane {
+    pub fenced: BTreeSet<IpAddr>,
+    pub open: BTreeSet<IpAddr>,
+    pub lease: Time,
+}
+
+/// Something the driver does between two looks at the clock. A pause may fall between any two.
+#[derive(Clone, Debug)]
+pub(super) enum Step {
+    Do(Action),
+    /// Write the lease of a heartbeat that was sent, and report it.
+    Renew { at: Time, lease_until: Time },
+}
+
+#[derive(Debug)]
+pub(super) struct Host {
+    pub id: HostId,
+    pub settings: Settings,
+    pub clock: Clock,
+    pub plane: Plane,
+    pub group: Option<Group>,
+    pub boot: u64,
+    /// Counts starts, so that nothing meant for an agent reaches its successor.
+    pub incarnation: u64,
+    pub socket: VecDeque<(Time, Message)>,
+    pub inbox: VecDeque<Event>,
+    pub steps: VecDeque<Step>,
+    /// The time of the turn whose steps are being carried out.
+    pub turn: Time,
+    pub paused: bool,
+    /// Stops after so many more steps, for so long; more such wait their turn.
+    pub freezes: VecDeque<(u32, Nanos)>,
+    /// The wake-up that counts; earlier ones are void.
+    pub wake: u64,
+    pub interface_up: bool,
+    /// When the scripts thread will be done with an address.
+    pub busy: BTreeMap<IpAddr, Nanos>,
+    /// What the host was told last, for I3.
+    pub told_ok: bool,
+    pub told_quiesced: bool,
+    /// When anything last happened to this host that may cost it its addresses (I4).
+    pub changed: Nanos,
+}
+
+impl Host {
+    pub fn new(settings: Settings, clock: Clock) -> Self {
+        Self {
+            id: settings.host,
+            settings,
+            clock,
+            plane: Plane::default(),
+            group: None,
+            boot: 0,
+            incarnation: 0,
+            socket: VecDeque::new(),
+            inbox: VecDeque::new(),
+            steps: VecDeque::new(),
+            turn: Time::ZERO,
+            paused: false,
+            freezes: VecDeque::new(),
+            wake: 0,
+            interface_up: true,
+            busy: BTreeMap::new(),
+            told_ok: false,
+            told_quiesced: false,
+            changed: 0,
+        }
+    }
+
+    /// The agent is gone, however it ended; the data plane stays.
+    pub fn die(&mut self) {
+        self.group = None;
+        self.incarnation += 1;
+        self.wake += 1;
+        self.socket.clear();
+        self.inbox.clear();
+        self.steps.clear();
+        self.busy.clear();
+        self.freezes.clear();
+        self.paused = false;
+    }
+
+    /// The agent starts: first of all it clears what its predecessor left behind.
+    pub fn start(&mut self, now: Nanos) {
+        self.plane = Plane::default();
+        self.boot += 1;
+        self.incarnation += 1;
+        self.told_ok = false;
+        self.told_quiesced = false;
+        let local = self.clock.at(now);
+        self.group = Some(Group::new(self.settings.clone(), self.boot, local));
+    }
+
+    /// Whether it answers for the address: open, under a live lease.
+    pub fn answers(&self, address: IpAddr, now: Nanos) -> bool {
+        self.plane.open.contains(&address) && self.clock.at(now) < self.plane.lease
+    }
+
+    /// Whether its agent runs.
+    pub fn lives(&self) -> bool {
+        self.group.is_some() && !self.paused
+    }
+
+    /// Whether it may be given addresses, as far as it has been told.
+    pub fn can_serve(&self) -> bool {
+        self.lives()
+            && self.interface_up
+            && self.told_ok
+            && !self.told_quiesced
+            && self.settings.role == Role::Member
+    }
+
+    /// The next thing its driver hands in: everything received comes before a tick.
+    pub fn next_event(&mut self, local: Time) -> Option<Event> {
+        if let Some((at, message)) = self.socket.pop_front() {
+            return Some(Event::Received { at, message });
+        }
+        if let Some(event) = self.inbox.pop_front() {
+            match &event {
+                Event::Health { ok, .. } => self.told_ok = *ok,
+                Event::Quiesce(quiesced) => self.told_quiesced = *quiesced,
+                _ => {}
+            }
+            return Some(event);
+        }
+        let group = self.group.as_ref()?;
+        (local >= group.next_deadline()).then_some(Event::Tick)
+    }
+}
