@@ -195,12 +195,19 @@ impl Decoder {
     /// For a group of `host`, whose [`Encoder`] has the salt `own_salt`. Any of the keys opens.
     #[must_use]
     pub fn new(tag: GroupTag, host: HostId, own_salt: u64, seal: &Seal) -> Self {
-        let keys = match seal {
-            Seal::Keys(keys) => Some(keys.iter().map(GroupKey::new).collect()),
-            Seal::Insecure => None,
-        };
+        let keys = group_keys(seal);
         let scratch = Vec::with_capacity(MAX_MESSAGE);
         Self { tag, host, salt: own_salt, keys, sources: BTreeMap::new(), scratch }
+    }
+
+    /// Other keys from now on, and another [`Encoder`]. What was seen of the other hosts is kept;
+    /// a key that is not among the new ones opens nothing any more.
+    pub fn rekey(&mut self, own_salt: u64, seal: &Seal) {
+        self.salt = own_salt;
+        self.keys = group_keys(seal);
+        for source in self.sources.values_mut() {
+            source.key = None;
+        }
     }
 
     /// The message in a datagram, where it is genuine, another host's and the latest of it.
@@ -279,6 +286,13 @@ impl Decoder {
             Standing::Replayed => Err(Refusal::Replayed),
             Standing::OldBoot => Err(Refusal::OldBoot),
         }
+    }
+}
+
+fn group_keys(seal: &Seal) -> Option<Vec<GroupKey>> {
+    match seal {
+        Seal::Keys(keys) => Some(keys.iter().map(GroupKey::new).collect()),
+        Seal::Insecure => None,
     }
 }
 

@@ -198,6 +198,19 @@ fn keys_rotate_without_a_gap() {
 }
 
 #[test]
+fn a_key_that_was_taken_away_opens_nothing() {
+    let new = Seal::Keys(vec![key(2)]);
+    let mut decoder = decoder(&sealed());
+    let [first, second] = datagrams(&sealed(), [(1, 1), (1, 2)]);
+    assert_eq!(decoder.decode(&first), Ok(message(1, 1)));
+    decoder.rekey(0, &new);
+    assert_eq!(decoder.decode(&second), Err(Refusal::Forged));
+    let [again, second] = datagrams(&new, [(1, 1), (1, 2)]);
+    assert_eq!(decoder.decode(&again), Err(Refusal::Duplicate(host(1))));
+    assert_eq!(decoder.decode(&second), Ok(message(1, 2)));
+}
+
+#[test]
 fn only_the_latest_message_of_a_host_is_handed_on() {
     for seal in [sealed(), Seal::Insecure] {
         let sent = [(1, 1), (1, 2), (1, 3), (1, 70), (2, 1)];

@@ -24,7 +24,7 @@ pub use counters::ReceiveCounters;
 
 use super::socket::SetUpError;
 use crate::clock;
-use crate::config::checked::Interface;
+use crate::config::checked::{Interface, Seal};
 use crate::group::{Event, HostId, Message};
 use crate::wire::{Decoder, MAX_MESSAGE, Refusal};
 use arrival::Clocks;
@@ -101,6 +101,11 @@ impl Receiver {
     #[must_use]
     pub fn counters(&self) -> Arc<ReceiveCounters> {
         Arc::clone(&self.counters)
+    }
+
+    /// Other keys from now on: see [`Decoder::rekey`].
+    pub fn rekey(&mut self, own_salt: u64, seal: &Seal) {
+        self.decoder.rekey(own_salt, seal);
     }
 
     /// Every other host heard so far, and when it was last heard on each control interface.
