@@ -6,6 +6,10 @@
 
 #![no_std]
 #![no_main]
+#![allow(
+    missing_docs,
+    reason = "the program macro does not hand comments on; nothing else is public"
+)]
 
 mod maps;
 mod packet;

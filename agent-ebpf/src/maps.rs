@@ -2,7 +2,6 @@
 //! `rais_common::maps`.
 
 #![allow(unsafe_code, reason = "the kernel's maps and helpers are reached by pointer; see SAFETY")]
-#![allow(non_upper_case_globals, reason = "the map macros export symbols of their own")]
 
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, RingBuf};
@@ -36,8 +35,9 @@ static TRAFFIC: PerCpuHashMap<
 #[btf_map]
 static COUNTERS: PerCpuArray<Counters, 1> = PerCpuArray::new();
 
+/// Records of [`ConflictEvent`]. A ring buffer has no value type: libbpf refuses one that is named.
 #[btf_map]
-static EVENTS: RingBuf<ConflictEvent, EVENT_BYTES> = RingBuf::new();
+static EVENTS: RingBuf<(), EVENT_BYTES> = RingBuf::new();
 
 /// What the loader tells the kernel, which offers some helpers to such programs only.
 #[unsafe(no_mangle)]
@@ -91,7 +91,7 @@ pub fn add_traffic(key: &ServiceKey, bytes: u64, connection: bool) {
 
 /// Tells the agent of a claim; counts it, too.
 pub fn report(event: &ConflictEvent) {
-    let lost = EVENTS.output(event, 0).is_err();
+    let lost = EVENTS.output_untyped::<ConflictEvent>(event, 0).is_err();
     count(|c| {
         c.conflicts += 1;
         c.events_lost += u64::from(lost);

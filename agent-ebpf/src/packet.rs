@@ -64,7 +64,7 @@ pub struct Tcp {
 /// A neighbour solicitation without options (RFC 4861, 4.3).
 #[repr(C)]
 pub struct Solicitation {
-    /// The ICMPv6 type.
+    /// The `ICMPv6` type.
     pub icmp_type: u8,
     code_checksum_reserved: [u8; 7],
     /// Who is asked for.

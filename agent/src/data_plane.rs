@@ -1,5 +1,8 @@
 //! Holding addresses: what answers for them, and until when.
 
+pub mod bpf;
+pub mod memory;
+
 use std::net::IpAddr;
 
 use rais_common::time::Time;

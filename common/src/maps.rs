@@ -89,6 +89,26 @@ pub struct Counters {
     pub events_lost: u64,
 }
 
+impl Counters {
+    /// The sum of two, such as of two CPUs. Wraps, as the counters themselves do.
+    #[must_use]
+    pub const fn plus(self, other: &Self) -> Self {
+        Self {
+            arp_asked: self.arp_asked.wrapping_add(other.arp_asked),
+            arp_answered: self.arp_answered.wrapping_add(other.arp_answered),
+            arp_malformed: self.arp_malformed.wrapping_add(other.arp_malformed),
+            arp_refused: self.arp_refused.wrapping_add(other.arp_refused),
+            nd_asked: self.nd_asked.wrapping_add(other.nd_asked),
+            nd_answered: self.nd_answered.wrapping_add(other.nd_answered),
+            nd_malformed: self.nd_malformed.wrapping_add(other.nd_malformed),
+            nd_refused: self.nd_refused.wrapping_add(other.nd_refused),
+            fenced: self.fenced.wrapping_add(other.fenced),
+            conflicts: self.conflicts.wrapping_add(other.conflicts),
+            events_lost: self.events_lost.wrapping_add(other.events_lost),
+        }
+    }
+}
+
 /// Record in the ring buffer `EVENTS`: another machine claimed an address we hold.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,11 +129,12 @@ const _: () = {
     assert!(size_of::<ConflictEvent>() == 28);
 };
 
-/// `address` as the maps hold it: an IPv4-mapped IPv6 address (RFC 4291, 2.5.5.2).
+/// `address` as the maps hold it: IPv4-mapped (RFC 4291, 2.5.5.2).
+#[inline(always)]
 #[must_use]
-pub const fn mapped(address: [u8; 4]) -> [u8; 16] {
-    let [a, b, c, d] = address;
-    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
+#[allow(clippy::inline_always, reason = "built where it is used, it needs no memset in BPF")]
+pub fn mapped(address: [u8; 4]) -> [u8; 16] {
+    (0xffff_0000_0000 | u128::from(u32::from_be_bytes(address))).to_be_bytes()
 }
 
 #[cfg(feature = "user")]

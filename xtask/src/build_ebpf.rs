@@ -20,7 +20,7 @@ const RUSTFLAGS: [&str; 4] = ["-C", "debuginfo=2", "-C", "link-arg=--btf"];
 ///
 /// # Errors
 /// In words for the person at the keyboard: what failed, and what to do about it.
-pub fn build_ebpf() -> Result<()> {
+pub(crate) fn build_ebpf() -> Result<()> {
     ensure_rust_src()?;
     ensure_linker()?;
     run(cargo("build").args(["--release"]))?;
@@ -32,7 +32,7 @@ pub fn build_ebpf() -> Result<()> {
 ///
 /// # Errors
 /// A warning, or what [`build_ebpf`] fails for.
-pub fn clippy_ebpf() -> Result<()> {
+pub(crate) fn clippy_ebpf() -> Result<()> {
     ensure_rust_src()?;
     run(cargo("clippy").args(["--release", "--", "--deny", "warnings"]))
 }
@@ -140,10 +140,11 @@ fn install(built: &Path, object: &Path) -> Result<()> {
 
 /// Runs to the end; anything but success is an error.
 fn run(command: &mut Command) -> Result<()> {
-    let line = format!("{command:?}");
-    let status = command.status().with_context(|| format!("cannot start {line}"))?;
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let line = words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
+    let status = command.status().with_context(|| format!("cannot start `{line}`"))?;
     if !status.success() {
-        bail!("{line}: {status}");
+        bail!("`{line}`: {status}");
     }
     Ok(())
 }

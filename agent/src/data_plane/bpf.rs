@@ -1,0 +1,196 @@
+//! The XDP data plane: loads and attaches the program, and writes the maps it acts by.
+//!
+//! Everything is pinned below `<bpf_dir>/v<schema>/` and goes on without the agent: an agent that
+//! dies leaves a lease that runs out. The next one finds the maps, revokes and fences what is in
+//! them ([`BpfPlane::take_over`]), and once the addresses are off the interfaces removes the
+//! entries ([`BpfPlane::remove`]).
+
+mod attach;
+mod conflicts;
+mod error;
+mod interface;
+mod mount;
+mod plane;
+
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use aya::maps::{Map, MapError};
+use aya::{Ebpf, EbpfLoader};
+use rais_common::maps::{MAX_GROUPS, SCHEMA, STATE_FENCED, ServiceEntry};
+
+pub use attach::Attachment;
+pub use conflicts::{Conflict, Conflicts};
+pub use error::BpfError;
+pub use interface::Mode;
+pub use plane::{GroupPlane, Reader};
+
+use crate::config::checked::Interface;
+use plane::{Leases, ServiceAddrs, TrafficMap};
+
+/// The compiled XDP program, an ELF object.
+pub static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("RAIS_EBPF_OBJECT"));
+
+/// The maps, by name.
+const MAPS: [&str; 5] = ["SERVICE_ADDRS", "LEASES", "TRAFFIC", "COUNTERS", "EVENTS"];
+
+/// An address that an agent before this one had in the maps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Stale {
+    /// The address.
+    pub address: IpAddr,
+    /// Index of its interface, which may be gone.
+    pub ifindex: u32,
+}
+
+/// The pinned maps and links of this machine. At most one agent may use a directory at a time.
+#[derive(Clone, Debug)]
+pub struct BpfPlane {
+    dir: PathBuf,
+}
+
+impl BpfPlane {
+    /// Makes `bpf_dir` a place on a bpffs, mounting one if it is not, and the maps in it. Maps
+    /// that are there already are used as they are. Attaches nothing.
+    ///
+    /// # Errors
+    /// No permission, no BPF or no bpffs in this kernel, or maps of another making in the place.
+    pub fn open(bpf_dir: &Path) -> Result<Self, BpfError> {
+        mount::ensure_bpffs(bpf_dir)?;
+        let dir = bpf_dir.join(format!("v{SCHEMA}"));
+        fs::create_dir_all(&dir)
+            .map_err(|error| BpfError::new(format!("creating {}", dir.display()), error))?;
+        let plane = Self { dir };
+        drop(plane.load()?);
+        Ok(plane)
+    }
+
+    /// Parses the object, and creates or opens the pinned maps.
+    fn load(&self) -> Result<Ebpf, BpfError> {
+        let mut loader = EbpfLoader::new();
+        for name in MAPS {
+            loader.map_pin_path(name, self.dir.join(name));
+        }
+        loader.load(OBJECT).map_err(|error| BpfError::new("preparing the BPF maps", error))
+    }
+
+    /// Revokes every lease and fences every address that an agent before this one left: from here
+    /// on nothing is answered or accepted for them, nor by the kernel in our stead. To be called
+    /// once, before any group starts.
+    ///
+    /// Says which they are, ascending. They may still be on their interfaces: take them off, then
+    /// [`remove`](Self::remove) their entries.
+    ///
+    /// # Errors
+    /// The kernel refused; some may still be answered for until their lease runs out.
+    pub fn take_over(&self) -> Result<Vec<Stale>, BpfError> {
+        let mut leases: Leases = plane::open_map(&self.dir, "LEASES", Map::Array)?;
+        let mut addresses = self.addresses()?;
+        let fail = |error: MapError| BpfError::new("fencing what an earlier agent left", error);
+        for slot in 0..MAX_GROUPS {
+            leases.set(slot, 0, 0).map_err(fail)?;
+        }
+        let entries: Vec<_> = addresses.iter().collect::<Result<_, _>>().map_err(fail)?;
+        let mut stale = Vec::with_capacity(entries.len());
+        for (key, entry) in entries {
+            let fenced = ServiceEntry { state: STATE_FENCED, ..entry };
+            addresses.insert(key, fenced, 0).map_err(fail)?;
+            stale.push(Stale { address: plane::address(&key), ifindex: key.ifindex });
+        }
+        stale.sort_unstable();
+        Ok(stale)
+    }
+
+    /// Removes the entries of addresses that are off their interfaces. What has no entry is fine.
+    ///
+    /// # Errors
+    /// The kernel refused; those that follow in `stale` stay fenced.
+    pub fn remove(&self, stale: &[Stale]) -> Result<(), BpfError> {
+        let mut addresses = self.addresses()?;
+        let mut traffic: TrafficMap = plane::open_map(&self.dir, "TRAFFIC", Map::PerCpuHashMap)?;
+        for &Stale { address, ifindex } in stale {
+            let key = plane::key(address, ifindex);
+            plane::gone(addresses.remove(&key))
+                .and_then(|()| plane::gone(traffic.remove(&key)))
+                .map_err(|error| BpfError::new(format!("removing {address}"), error))?;
+        }
+        Ok(())
+    }
+
+    /// `SERVICE_ADDRS`
+    fn addresses(&self) -> Result<ServiceAddrs, BpfError> {
+        plane::open_map(&self.dir, "SERVICE_ADDRS", Map::HashMap)
+    }
+
+    /// The data plane of the group in `slot` (its position in the configuration, below
+    /// [`MAX_GROUPS`]) on its service interface.
+    ///
+    /// # Errors
+    /// The maps cannot be opened.
+    pub fn group(&self, slot: u32, interface: &Interface) -> Result<GroupPlane, BpfError> {
+        GroupPlane::new(&self.dir, slot, interface)
+    }
+
+    /// Traffic, lease and counters of the group in `slot`, for reading on another thread.
+    ///
+    /// # Errors
+    /// The maps cannot be opened.
+    pub fn reader(&self, slot: u32, interface: &Interface) -> Result<Reader, BpfError> {
+        Reader::new(&self.dir, slot, interface)
+    }
+
+    /// Claims of other machines, of all groups. To be called within a tokio runtime, once.
+    ///
+    /// # Errors
+    /// The map cannot be opened.
+    pub fn conflicts(&self) -> Result<Conflicts, BpfError> {
+        Conflicts::new(&self.dir)
+    }
+}
+
+/// Removes the links and maps below `bpf_dir`, of every schema version, and so takes the program
+/// off the interfaces. Says what was removed. Where there is nothing, nothing is done.
+///
+/// The kernel answers for addresses that are still on an interface from then on: take them off
+/// before ([`BpfPlane::take_over`]).
+///
+/// # Errors
+/// Something could not be removed; what comes before it is gone.
+pub fn clean(bpf_dir: &Path) -> Result<Vec<PathBuf>, BpfError> {
+    let mut removed = Vec::new();
+    for dir in schema_dirs(bpf_dir)? {
+        let links = attach::link_pins(&dir)?;
+        let maps = MAPS.map(|name| dir.join(name));
+        // Links first: without them nothing runs, and the maps are of no effect.
+        for path in links.into_iter().chain(maps).filter(|path| path.exists()) {
+            fs::remove_file(&path)
+                .map_err(|error| BpfError::new(format!("removing {}", path.display()), error))?;
+            removed.push(path);
+        }
+        fs::remove_dir(&dir)
+            .map_err(|error| BpfError::new(format!("removing {}", dir.display()), error))?;
+        removed.push(dir);
+    }
+    Ok(removed)
+}
+
+/// The directories `v1`, `v2`, … below `bpf_dir`, which need not exist.
+fn schema_dirs(bpf_dir: &Path) -> Result<Vec<PathBuf>, BpfError> {
+    let fail = |error| BpfError::new(format!("reading {}", bpf_dir.display()), error);
+    let entries = match fs::read_dir(bpf_dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(fail)?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(fail)?;
+        let name = entry.file_name();
+        let version = name.to_str().and_then(|name| name.strip_prefix('v'));
+        if version.is_some_and(|digits| digits.parse::<u32>().is_ok()) {
+            found.push(entry.path());
+        }
+    }
+    found.sort();
+    Ok(found)
+}

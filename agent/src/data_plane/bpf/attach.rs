@@ -1,0 +1,214 @@
+//! Bringing the program onto an interface, and keeping it there across restarts.
+//!
+//! The link is pinned, so it outlives the agent: the leases in the maps go on being enforced. A
+//! restarted agent replaces the program in the link that is there and never detaches, since
+//! attaching can bounce a real link for seconds.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use aya::programs::links::{FdLink, PinnedLink};
+use aya::programs::xdp::XdpLink;
+use aya::programs::{Xdp, XdpMode as AyaMode, loaded_programs};
+use nix::libc;
+
+use super::BpfPlane;
+use super::error::{BpfError, errno};
+use super::interface::{self, Mode, Running};
+use crate::config::checked::{Interface, XdpMode};
+
+/// The program on an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attachment {
+    /// The mode in force. It may differ from the one asked for where the link was adopted.
+    pub mode: Mode,
+    /// The link was there already; the program in it was replaced.
+    pub adopted: bool,
+}
+
+/// Beginning of the names of link pins.
+pub(super) const LINK_PREFIX: &str = "link-";
+
+impl BpfPlane {
+    /// Brings the program onto `interface`, or up to date where this agent's is there already.
+    /// Blocks for as long as the driver takes. The program stays when the agent ends, until
+    /// [`clean`](super::clean).
+    ///
+    /// # Errors
+    /// [`BpfError::Foreign`] where another program is in the way; [`BpfError::Mode`] where the
+    /// driver cannot; no permission; no BPF. Nothing is attached that was not before.
+    pub fn attach(&self, interface: &Interface, mode: XdpMode) -> Result<Attachment, BpfError> {
+        let mut object = self.load()?;
+        let program = xdp_program(&mut object)?;
+        program
+            .load()
+            .map_err(|error| BpfError::new("loading the XDP program into the kernel", error))?;
+
+        let name = &interface.name;
+        let state = interface::state(interface.index)
+            .map_err(|error| BpfError::new(format!("looking at {name}"), error))?;
+        let pin = self.link_pin(name);
+        for &running in &state.running {
+            if let Some(found) = self.pin_of(running.program)? {
+                adopt(program, &found, &pin)?;
+                return Ok(Attachment { mode: running.mode, adopted: true });
+            }
+        }
+        if let Some(running) = state.running.first() {
+            return Err(foreign(name, *running));
+        }
+        // Whatever is pinned there belongs to an interface that is gone.
+        remove_if_there(&pin)?;
+        let mode = attach_new(program, interface, mode, state.veth, &pin)?;
+        Ok(Attachment { mode, adopted: false })
+    }
+
+    /// Where the link of an interface is pinned. bpffs reserves the dot, an interface name cannot
+    /// have a colon.
+    fn link_pin(&self, interface: &str) -> PathBuf {
+        self.dir.join(format!("{LINK_PREFIX}{}", interface.replace('.', ":")))
+    }
+
+    /// The pinned link that holds this program: each is loaded for one link only.
+    fn pin_of(&self, program: u32) -> Result<Option<PathBuf>, BpfError> {
+        for path in link_pins(&self.dir)? {
+            let link = open_link(&path)?;
+            let info = link
+                .info()
+                .map_err(|error| BpfError::new(format!("reading {}", path.display()), error))?;
+            if info.program_id() == program {
+                return Ok(Some(path));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The pinned links in a directory.
+pub(super) fn link_pins(dir: &Path) -> Result<Vec<PathBuf>, BpfError> {
+    let fail = |error| BpfError::new(format!("reading {}", dir.display()), error);
+    let mut pins = Vec::new();
+    for entry in fs::read_dir(dir).map_err(fail)? {
+        let path = entry.map_err(fail)?.path();
+        let name = path.file_name().and_then(OsStr::to_str);
+        if name.is_some_and(|name| name.starts_with(LINK_PREFIX)) {
+            pins.push(path);
+        }
+    }
+    pins.sort();
+    Ok(pins)
+}
+
+/// Opens a pinned link.
+fn open_link(path: &Path) -> Result<FdLink, BpfError> {
+    PinnedLink::from_pin(path)
+        .map(FdLink::from)
+        .map_err(|error| BpfError::new(format!("opening {}", path.display()), error))
+}
+
+/// The program in the object.
+pub(super) fn xdp_program(object: &mut aya::Ebpf) -> Result<&mut Xdp, BpfError> {
+    let program = object.program_mut("rais_xdp").ok_or(aya::programs::ProgramError::NotLoaded);
+    program
+        .and_then(TryInto::try_into)
+        .map_err(|error| BpfError::new("finding `rais_xdp` in the object", error))
+}
+
+/// Replaces the program in a pinned link (`bpf_link_update`). A renamed interface has its link
+/// under its old name; the pin follows.
+fn adopt(program: &mut Xdp, found: &Path, pin: &Path) -> Result<(), BpfError> {
+    let what = || format!("replacing the program in {}", found.display());
+    let link = XdpLink::try_from(open_link(found)?).map_err(|e| BpfError::new(what(), e))?;
+    let id = program.attach_to_link(link).map_err(|e| BpfError::new(what(), e))?;
+    // Closes our handle on the link; the pin holds it.
+    drop(program.take_link(id).map_err(|e| BpfError::new(what(), e))?);
+    if found != pin {
+        fs::rename(found, pin).map_err(|e| BpfError::new(what(), e))?;
+    }
+    Ok(())
+}
+
+/// Attaches by a new link and pins it. Says in which mode.
+fn attach_new(
+    program: &mut Xdp,
+    interface: &Interface,
+    wanted: XdpMode,
+    veth: bool,
+    pin: &Path,
+) -> Result<Mode, BpfError> {
+    // In native mode a veth drops what the program sends back, silently, unless the peer runs an
+    // XDP program as well.
+    let first = match wanted {
+        XdpMode::Generic => Mode::Generic,
+        XdpMode::Auto if veth => Mode::Generic,
+        XdpMode::Auto | XdpMode::Native => Mode::Native,
+    };
+    match attach_in(program, interface, first, pin) {
+        Err(BpfError::Mode { .. }) if wanted == XdpMode::Auto && first == Mode::Native => {
+            attach_in(program, interface, Mode::Generic, pin)?;
+            Ok(Mode::Generic)
+        }
+        result => result.map(|()| first),
+    }
+}
+
+/// Attaches in one mode.
+fn attach_in(
+    program: &mut Xdp,
+    interface: &Interface,
+    mode: Mode,
+    pin: &Path,
+) -> Result<(), BpfError> {
+    let name = &interface.name;
+    let what = || format!("attaching to {name} in {} mode", mode.word());
+    let flag = if mode == Mode::Generic { AyaMode::Skb } else { AyaMode::Driver };
+    let id = match program.attach_to_if_index(interface.index, flag) {
+        Ok(id) => id,
+        Err(error) => {
+            return Err(match errno(&error) {
+                Some(libc::EINVAL | libc::EOPNOTSUPP) => BpfError::Mode {
+                    interface: name.clone(),
+                    mode: mode.word(),
+                    source: Box::new(error),
+                },
+                // Somebody was quicker than we were.
+                Some(libc::EBUSY | libc::EEXIST) => in_the_way(interface, what(), error),
+                _ => BpfError::new(what(), error),
+            });
+        }
+    };
+    let link = program.take_link(id).map_err(|e| BpfError::new(what(), e))?;
+    // Fails where the kernel is too old for links; dropping the link detaches.
+    let link = FdLink::try_from(link).map_err(|e| BpfError::new(what(), e))?;
+    let pinned = link.pin(pin).map_err(|e| BpfError::new(what(), e))?;
+    drop(pinned);
+    Ok(())
+}
+
+/// The error for an interface that turned out to be taken.
+fn in_the_way(interface: &Interface, what: String, error: aya::programs::ProgramError) -> BpfError {
+    let running = interface::state(interface.index).ok();
+    match running.and_then(|state| state.running.first().copied()) {
+        Some(running) => foreign(&interface.name, running),
+        None => BpfError::new(what, error),
+    }
+}
+
+/// The error for a program that is not ours.
+fn foreign(interface: &str, running: Running) -> BpfError {
+    let id = running.program;
+    let info = loaded_programs().flatten().find(|program| program.id() == id);
+    let name = info.as_ref().and_then(|info| info.name_as_str()).unwrap_or("?");
+    BpfError::Foreign { interface: interface.to_owned(), program: name.to_owned(), id }
+}
+
+/// Removes a pin, where there is one.
+fn remove_if_there(path: &Path) -> Result<(), BpfError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(BpfError::new(format!("removing {}", path.display()), error))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,97 @@
+//! What can go wrong between the agent and the kernel's BPF, with the remedy in the message.
+
+use std::error::Error;
+use std::io;
+
+use nix::libc;
+
+/// A BPF operation failed.
+#[derive(Debug, thiserror::Error)]
+pub enum BpfError {
+    /// The agent may not.
+    #[error(
+        "{what}: not permitted. Run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON \
+         (CAP_SYS_ADMIN to mount bpffs)"
+    )]
+    NoPermission {
+        /// What was tried.
+        what: String,
+        /// What the system said.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The kernel cannot.
+    #[error(
+        "{what}: this kernel has no BPF for it. Linux 5.9 or later with CONFIG_BPF_SYSCALL and \
+         bpffs is needed"
+    )]
+    Unsupported {
+        /// What was tried.
+        what: String,
+        /// What the system said.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// Another XDP program is on the interface. It was left alone.
+    #[error(
+        "{interface} already runs the XDP program `{program}` (id {id}), which this agent did not \
+         attach. `bpftool net` and `bpftool link` show whose it is; if it may go: \
+         `ip link set dev {interface} xdp off`, or `bpftool link detach` where it is held by a link"
+    )]
+    Foreign {
+        /// The interface.
+        interface: String,
+        /// The program's name, as far as it can be learnt.
+        program: String,
+        /// The program's id.
+        id: u32,
+    },
+    /// The interface cannot run the program in the mode asked for.
+    #[error(
+        "{interface} cannot run an XDP program in {mode} mode; try `xdp_mode = \"auto\"` or \
+         \"generic\""
+    )]
+    Mode {
+        /// The interface.
+        interface: String,
+        /// The mode.
+        mode: &'static str,
+        /// What the system said.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// Anything else.
+    #[error("{what}")]
+    Other {
+        /// What was tried.
+        what: String,
+        /// What the system said.
+        source: Box<dyn Error + Send + Sync>,
+    },
+}
+
+impl BpfError {
+    /// Sorts a failure by its error number.
+    pub(super) fn new(
+        what: impl Into<String>,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
+        let (what, source) = (what.into(), source.into());
+        match errno(source.as_ref()) {
+            Some(libc::EPERM | libc::EACCES) => Self::NoPermission { what, source },
+            Some(libc::ENOSYS | libc::ENODEV) => Self::Unsupported { what, source },
+            _ => Self::Other { what, source },
+        }
+    }
+}
+
+/// The error number at the root of `error`, where there is one.
+pub(super) fn errno(error: &(dyn Error + 'static)) -> Option<i32> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let code = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
+        let code = code.or_else(|| error.downcast_ref::<nix::Error>().map(|&e| e as i32));
+        if code.is_some() {
+            return code;
+        }
+        next = error.source();
+    }
+    None
+}
