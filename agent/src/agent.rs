@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 use crate::addresses::Addresses;
 use crate::api;
 use crate::config::checked::{self, Config, Interface};
-use crate::data_plane::bpf::{self, Attachment, BpfError, BpfPlane, Conflicts};
+use crate::data_plane::bpf::{self, Attachment, BpfPlane, Conflicts};
 use crate::events::EventLog;
 use crate::group::Event;
 use crate::monitor::{Means, Monitor};
@@ -81,7 +81,7 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 struct Agent {
     control: Arc<Control>,
     conflicts: Conflicts,
-    /// Which group answers on which interface, for conflicts.
+    /// Names of groups whose driver has ended.
     ended: mpsc::Receiver<String>,
 }
 
@@ -89,7 +89,7 @@ impl Agent {
     async fn start(config: &Config) -> anyhow::Result<Self> {
         let interfaces = service_interfaces(config);
         for interface in interfaces.values() {
-            bpf::refuse_foreign(&config.agent.bpf_dir, interface)?;
+            BpfPlane::refuse_foreign(&config.agent.bpf_dir, interface)?;
         }
         let fresh = !bpf::exists(&config.agent.bpf_dir);
         let started = Self::start_on(config, &interfaces).await;
@@ -164,7 +164,7 @@ impl Agent {
                 Some(group) = self.ended.recv() => {
                     // Its lease runs out by itself; the others release in order.
                     let others = self.shut_down(&mut ends).await;
-                    break Err(anyhow::anyhow!("the driver of group `{group}` ended")).and(others);
+                    break others.and(Err(anyhow::anyhow!("the driver of group `{group}` ended")));
                 }
                 conflict = self.conflicts.next() => {
                     let bpf::Conflict { address, ifindex, mac } = conflict?;
@@ -212,7 +212,7 @@ impl Ends {
 
 async fn wait_for(mut stopped: watch::Receiver<bool>) {
     // An error means that the agent is gone, which is the end as well.
-    stopped.wait_for(|&stop| stop).await.map_or((), drop);
+    drop(stopped.wait_for(|&stop| stop).await);
 }
 
 /// The service interfaces of all groups, by index.
@@ -251,13 +251,6 @@ async fn take_off_marked(
         }
     }
     Ok(removed)
-}
-
-/// What [`BpfError`] and the other rooms say already names the thing and the remedy.
-impl From<BpfError> for CannotStart {
-    fn from(error: BpfError) -> Self {
-        Self(error.into())
-    }
 }
 
 /// Whether a group seals its messages.

@@ -14,6 +14,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
+use rais::agent::CannotStart;
 use rais::api::client::AskError;
 use rais::config::{self, Mistakes, checked::Config};
 
@@ -126,7 +127,7 @@ fn words(error: &anyhow::Error) -> String {
 }
 
 fn exit_code(error: &anyhow::Error) -> u8 {
-    if error.is::<Mistakes>() {
+    if error.is::<Mistakes>() || error.is::<CannotStart>() {
         return WRONG;
     }
     match error.downcast_ref::<AskError>() {

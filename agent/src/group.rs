@@ -476,7 +476,7 @@ impl Group {
         let own: Vec<IpAddr> = self.settings.preferred.iter().copied().collect();
         claims.insert(me, (&own, now));
         let claimed = |by: HostId, address: IpAddr| {
-            claims.get(&by).is_some_and(|(list, _)| list.binary_search(&address).is_ok())
+            claims.get(&by).is_some_and(|(list, _)| list.contains(&address))
         };
         for &address in &self.settings.floating {
             self.database.claim(address, None, now, |other| claimed(other, address));

@@ -10,16 +10,16 @@ pub mod driver;
 pub mod receive;
 mod reports;
 pub mod scripts;
+mod socket;
 pub mod transmit;
 
 use std::io;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 
 use rais_common::maps;
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::addresses::Addresses;
 use crate::announce::{AnnounceError, Announcer};
@@ -35,7 +35,9 @@ use crate::wire::{Decoder, Encoder, GroupTag, WireError};
 use driver::{Driver, Input};
 use receive::{ReceiveCounters, ReceiveThread, Receiver};
 use scripts::{Scripts, Surroundings};
-use transmit::{SendCounters, SetUpError, Transmitter};
+use transmit::{SendCounters, Transmitter};
+
+pub use socket::SetUpError;
 
 /// Stack of the driver: its pages are locked in memory, so no more than it needs.
 const DRIVER_STACK: usize = 512 * 1024;
@@ -56,6 +58,8 @@ pub struct Means<'a> {
     pub log: Arc<EventLog>,
     /// Whether the protocol threads run at real-time priority.
     pub realtime: bool,
+    /// Told the group's name when its driver ends, for whatever reason.
+    pub ended: mpsc::Sender<String>,
 }
 
 /// Why a group could not be started.
@@ -80,8 +84,23 @@ pub struct Monitor {
     inbox: SyncSender<Input>,
     objects: Objects,
     received: Arc<ReceiveCounters>,
-    driver: Option<JoinHandle<()>>,
-    receive: Option<ReceiveThread>,
+    ended: watch::Receiver<bool>,
+    _receive: ReceiveThread,
+}
+
+/// Says that the driver has ended, however it did.
+struct End {
+    group: String,
+    agent: mpsc::Sender<String>,
+    ended: watch::Sender<bool>,
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.ended.send_replace(true);
+        // There is room for every group; an agent that has gone need not be told.
+        drop(self.agent.try_send(std::mem::take(&mut self.group)));
+    }
 }
 
 impl Monitor {
@@ -126,10 +145,13 @@ impl Monitor {
             reports,
         };
         let realtime = means.realtime;
-        let driver = std::thread::Builder::new()
+        let (tell, ended) = watch::channel(false);
+        let end = End { group: name.clone(), agent: means.ended, ended: tell };
+        std::thread::Builder::new()
             .name(format!("rais-{name}"))
             .stack_size(DRIVER_STACK)
             .spawn(move || {
+                let _end = end;
                 realtime::raise_this_thread(realtime);
                 driver.run();
             })?;
@@ -142,7 +164,7 @@ impl Monitor {
         let tests = group.tests.iter().cloned().map(objects::Test::from).collect();
         let loads = loads(&group.loads, means.traffic);
         let objects = Objects::start(means.runtime, tests, loads, events);
-        Ok(Self { inbox, objects, received, driver: Some(driver), receive: Some(receive) })
+        Ok(Self { inbox, objects, received, ended, _receive: receive })
     }
 
     /// The group now, and what was sent. None once the driver has ended.
@@ -170,17 +192,10 @@ impl Monitor {
         driver::deliver(&self.inbox, event)
     }
 
-    /// Whether the driver has ended.
-    #[must_use]
-    pub fn has_ended(&self) -> bool {
-        self.driver.as_ref().is_none_or(JoinHandle::is_finished)
-    }
-
-    /// Waits for the driver to end: after [`Event::Shutdown`], no longer than releasing takes.
-    /// False where it panicked.
-    pub fn join(&mut self) -> bool {
-        drop(self.receive.take());
-        self.driver.take().is_none_or(|driver| driver.join().is_ok())
+    /// Waits for the driver to end.
+    pub async fn ended(&self) {
+        // An error means that its sender is gone, which is the end as well.
+        drop(self.ended.clone().wait_for(|&ended| ended).await);
     }
 }
 
@@ -214,10 +229,3 @@ fn loads(
         })
         .collect()
 }
-//! A service monitor: the threads around one [`Group`](crate::group).
-
-pub mod receive;
-mod socket;
-pub mod transmit;
-
-pub use socket::SetUpError;

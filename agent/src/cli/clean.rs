@@ -2,7 +2,10 @@
 
 use super::ConfigArgs;
 
-/// Takes away what a dead agent left behind.
+/// Takes away what a dead agent left behind, and says what it was.
 pub(super) fn main(args: &ConfigArgs) -> anyhow::Result<()> {
-    rais::agent::clean(&args.load()?)
+    for removed in rais::agent::clean(&args.load()?)? {
+        super::print(&format!("removed {removed}\n"))?;
+    }
+    Ok(())
 }

@@ -15,5 +15,5 @@ pub(super) fn main(args: &ConfigArgs) -> anyhow::Result<()> {
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal() && super::colour())
         .init();
-    rais::agent::run(config)
+    rais::agent::run(&config)
 }

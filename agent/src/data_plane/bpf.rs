@@ -58,12 +58,20 @@ impl BpfPlane {
     /// No permission, no BPF or no bpffs in this kernel, or maps of another making in the place.
     pub fn open(bpf_dir: &Path) -> Result<Self, BpfError> {
         mount::ensure_bpffs(bpf_dir)?;
-        let dir = bpf_dir.join(format!("v{SCHEMA}"));
+        let dir = schema_dir(bpf_dir);
         fs::create_dir_all(&dir)
             .map_err(|error| BpfError::new(format!("creating {}", dir.display()), error))?;
         let plane = Self { dir };
         drop(plane.load()?);
         Ok(plane)
+    }
+
+    /// Refuses an interface that runs an XDP program of somebody else's. Changes nothing.
+    ///
+    /// # Errors
+    /// [`BpfError::Foreign`]; the interface or the pins cannot be looked at.
+    pub fn refuse_foreign(bpf_dir: &Path, interface: &Interface) -> Result<(), BpfError> {
+        Self { dir: schema_dir(bpf_dir) }.refuse_foreign_on(interface)
     }
 
     /// Parses the object, and creates or opens the pinned maps.
@@ -149,6 +157,13 @@ impl BpfPlane {
     }
 }
 
+/// Whether there is anything of this program's below `bpf_dir`: an agent runs, or one has died.
+#[must_use]
+pub fn exists(bpf_dir: &Path) -> bool {
+    // What cannot be read is dealt with, and reported, by whoever goes on to use it.
+    schema_dirs(bpf_dir).is_ok_and(|dirs| !dirs.is_empty())
+}
+
 /// Removes the links and maps below `bpf_dir`, of every schema version, and so takes the program
 /// off the interfaces. Says what was removed. Where there is nothing, nothing is done.
 ///
@@ -173,6 +188,11 @@ pub fn clean(bpf_dir: &Path) -> Result<Vec<PathBuf>, BpfError> {
         removed.push(dir);
     }
     Ok(removed)
+}
+
+/// Where this version of the layouts is pinned.
+fn schema_dir(bpf_dir: &Path) -> PathBuf {
+    bpf_dir.join(format!("v{SCHEMA}"))
 }
 
 /// The directories `v1`, `v2`, … below `bpf_dir`, which need not exist.

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::io::{self, IoSliceMut, PipeReader, PipeWriter};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -26,6 +25,7 @@ use super::socket::SetUpError;
 use crate::clock;
 use crate::config::checked::{Interface, Seal};
 use crate::group::{Event, HostId, Message};
+use crate::realtime;
 use crate::wire::{Decoder, MAX_MESSAGE, Refusal};
 use arrival::Clocks;
 
@@ -246,20 +246,24 @@ pub struct ReceiveThread {
 }
 
 impl ReceiveThread {
-    /// Starts the thread `rais-rx-<group>`. It puts what `receiver` yields into `inbox`; what
-    /// finds no room there is lost, and counted.
+    /// Starts the thread `rais-rx-<group>`, at real-time priority where wanted and permitted. It
+    /// hands what `receiver` yields to `offer`; what that refuses (false) is lost, and counted.
     ///
     /// # Errors
     /// The system has no room for a pipe or a thread.
     pub fn spawn(
         group: &str,
         receiver: Arc<Mutex<Receiver>>,
-        inbox: SyncSender<Event>,
+        realtime: bool,
+        offer: impl Fn(Event) -> bool + Send + 'static,
     ) -> io::Result<Self> {
         let (stopped, stop) = io::pipe()?;
         // A NUL would end the name.
         let name = format!("rais-rx-{}", group.replace('\0', ""));
-        let run = move || run(&receiver, &inbox, &stopped);
+        let run = move || {
+            realtime::raise_this_thread(realtime);
+            run(&receiver, &offer, &stopped);
+        };
         let thread = std::thread::Builder::new().name(name).spawn(run)?;
         Ok(Self { stop: Some(stop), thread: Some(thread) })
     }
@@ -277,7 +281,7 @@ impl Drop for ReceiveThread {
     }
 }
 
-fn run(receiver: &Mutex<Receiver>, inbox: &SyncSender<Event>, stopped: &PipeReader) {
+fn run(receiver: &Mutex<Receiver>, offer: &dyn Fn(Event) -> bool, stopped: &PipeReader) {
     let (links, counters) = {
         let receiver = receiver.lock().unwrap_or_else(PoisonError::into_inner);
         (Arc::clone(&receiver.links), receiver.counters())
@@ -293,7 +297,7 @@ fn run(receiver: &Mutex<Receiver>, inbox: &SyncSender<Event>, stopped: &PipeRead
         let mut receiver = receiver.lock().unwrap_or_else(PoisonError::into_inner);
         // More than a batch is found by the next turn.
         let _drained: Drained = receiver.drain(&mut |event| {
-            if inbox.try_send(event).is_err() {
+            if !offer(event) {
                 counters.count_dropped();
             }
         });

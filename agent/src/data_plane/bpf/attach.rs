@@ -64,6 +64,20 @@ impl BpfPlane {
         Ok(Attachment { mode, adopted: false })
     }
 
+    /// See [`refuse_foreign`](Self::refuse_foreign).
+    pub(super) fn refuse_foreign_on(&self, interface: &Interface) -> Result<(), BpfError> {
+        let name = &interface.name;
+        let state = interface::state(interface.index)
+            .map_err(|error| BpfError::new(format!("looking at {name}"), error))?;
+        for &running in &state.running {
+            let ours = self.dir.is_dir() && self.pin_of(running.program)?.is_some();
+            if !ours {
+                return Err(foreign(name, running));
+            }
+        }
+        Ok(())
+    }
+
     /// Where the link of an interface is pinned. bpffs reserves the dot, an interface name cannot
     /// have a colon.
     fn link_pin(&self, interface: &str) -> PathBuf {

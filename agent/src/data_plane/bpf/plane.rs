@@ -130,10 +130,20 @@ pub(super) fn gone(result: Result<(), MapError>) -> Result<(), MapError> {
     }
 }
 
+/// The sum of both.
+fn plus(sum: Traffic, other: &Traffic) -> Traffic {
+    Traffic {
+        packets: sum.packets.wrapping_add(other.packets),
+        bytes: sum.bytes.wrapping_add(other.bytes),
+        connections: sum.connections.wrapping_add(other.connections),
+    }
+}
+
 /// Reads what the XDP program does for one group. For status and load, on any thread.
 pub struct Reader {
     slot: u32,
     ifindex: u32,
+    addresses: ServiceAddrs,
     leases: Leases,
     traffic: TrafficMap,
     counters: PerCpuArray<MapData, Counters>,
@@ -145,6 +155,7 @@ impl Reader {
         Ok(Self {
             slot,
             ifindex: interface.index,
+            addresses: open_map(dir, "SERVICE_ADDRS", Map::HashMap)?,
             leases: open_map(dir, "LEASES", Map::Array)?,
             traffic: open_map(dir, "TRAFFIC", Map::PerCpuHashMap)?,
             counters: open_map(dir, "COUNTERS", Map::PerCpuArray)?,
@@ -157,14 +168,26 @@ impl Reader {
     /// The kernel refused to read the map.
     pub fn traffic(&self, address: IpAddr) -> Result<Traffic, BpfError> {
         match self.traffic.get(&key(address, self.ifindex), 0) {
-            Ok(values) => Ok(values.iter().fold(Traffic::default(), |sum, cpu| Traffic {
-                packets: sum.packets.wrapping_add(cpu.packets),
-                bytes: sum.bytes.wrapping_add(cpu.bytes),
-                connections: sum.connections.wrapping_add(cpu.connections),
-            })),
+            Ok(values) => Ok(values.iter().fold(Traffic::default(), plus)),
             Err(MapError::KeyNotFound) => Ok(Traffic::default()),
             Err(error) => Err(BpfError::new(format!("reading the traffic of {address}"), error)),
         }
+    }
+
+    /// Traffic to all addresses the group has here now, together.
+    ///
+    /// # Errors
+    /// The kernel refused to read a map.
+    pub fn group_traffic(&self) -> Result<Traffic, BpfError> {
+        let mut sum = Traffic::default();
+        for entry in self.addresses.iter() {
+            let (key, entry) =
+                entry.map_err(|error| BpfError::new("reading the service addresses", error))?;
+            if entry.group_slot == self.slot && key.ifindex == self.ifindex {
+                sum = plus(sum, &self.traffic(address(&key))?);
+            }
+        }
+        Ok(sum)
     }
 
     /// When the lease ends, as the XDP program sees it.
