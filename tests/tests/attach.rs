@@ -1,0 +1,355 @@
+//! The BPF data plane on a real interface: a veth pair between two network namespaces that belong
+//! to threads of the test and go with them. Needs root; says so where it cannot run, and fails
+//! where `CI=true`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use rais::config::checked::{Interface, XdpMode};
+use rais::data_plane::DataPlane;
+use rais::data_plane::bpf::{Attachment, BpfError, BpfPlane, Mode, Stale, clean};
+use rais_common::time::Time;
+
+const SERVICE: &str = "10.77.0.101";
+const CLIENT: &str = "10.77.0.9";
+
+/// A host and a client, each in a network namespace, with a cable between them.
+struct Lab {
+    /// Where the host's bpffs is to be; seen by the host's thread only.
+    bpf_dir: PathBuf,
+    /// The client's network namespace.
+    client: PathBuf,
+    _end_client: SyncSender<()>,
+}
+
+impl Lab {
+    /// Runs `test` as the host.
+    fn run(test: fn(&Lab)) {
+        if !nix::unistd::geteuid().is_root() {
+            assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "CI must run as root");
+            eprintln!("SKIPPED, NOT TESTED: network namespaces need root");
+            return;
+        }
+        let host: JoinHandle<()> = std::thread::spawn(move || {
+            unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS).unwrap();
+            // Mounts made here stay here, and end with the thread.
+            let none = None::<&str>;
+            mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
+            mount(Some("tmpfs"), "/mnt", Some("tmpfs"), MsFlags::empty(), none).unwrap();
+            let (end_client, wait) = sync_channel(0);
+            let (tell, told) = sync_channel(1);
+            std::thread::spawn(move || {
+                unshare(CloneFlags::CLONE_NEWNET).unwrap();
+                tell.send(nix::unistd::gettid()).unwrap();
+                // Ends with an error once the lab is dropped.
+                let _: Result<(), _> = wait.recv();
+            });
+            let id = told.recv().unwrap();
+            let lab = Lab {
+                bpf_dir: PathBuf::from("/mnt/bpf"),
+                client: PathBuf::from(format!("/proc/{}/task/{id}/ns/net", std::process::id())),
+                _end_client: end_client,
+            };
+            lab.cable("service0");
+            test(&lab);
+        });
+        if let Err(panic) = host.join() {
+            std::panic::resume_unwind(panic);
+        }
+    }
+
+    /// A veth pair: `name` here, `client0` there.
+    fn cable(&self, name: &str) {
+        let id = self.client.ancestors().nth(2).unwrap().file_name().unwrap().to_str().unwrap();
+        ip(&format!("link add {name} type veth peer name client0 netns {id}"));
+        ip(&format!("addr add 10.77.0.1/24 dev {name}"));
+        ip(&format!("link set {name} up"));
+        self.on_client(&["ip", "link", "set", "client0", "up"]);
+        self.on_client(&["ip", "addr", "add", &format!("{CLIENT}/24"), "dev", "client0"]);
+    }
+
+    fn on_client(&self, command: &[&str]) -> Output {
+        let mut nsenter = Command::new("nsenter");
+        nsenter.arg(format!("--net={}", self.client.display())).args(command);
+        nsenter.output().unwrap()
+    }
+
+    /// Whether anybody answers the client's ARP request for the service address.
+    fn answered(&self) -> bool {
+        self.on_client(&["arping", "-f", "-c", "1", "-w", "1", "-I", "client0", SERVICE])
+            .status
+            .success()
+    }
+
+    fn open(&self) -> BpfPlane {
+        BpfPlane::open(&self.bpf_dir).unwrap()
+    }
+}
+
+fn ip(arguments: &str) {
+    let output = Command::new("ip").args(arguments.split(' ')).output().unwrap();
+    assert!(output.status.success(), "ip {arguments}: {output:?}");
+}
+
+/// An interface of this thread's network namespace.
+fn interface(name: &str) -> Interface {
+    let output = Command::new("ip").args(["-j", "link", "show", name]).output().unwrap();
+    let links: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let digits = links[0]["address"].as_str().unwrap().split(':');
+    let mac: Vec<u8> = digits.map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect();
+    Interface {
+        name: name.to_owned(),
+        index: u32::try_from(links[0]["ifindex"].as_u64().unwrap()).unwrap(),
+        mac: mac.try_into().unwrap(),
+        addresses: Vec::new(),
+    }
+}
+
+fn service() -> IpAddr {
+    SERVICE.parse().unwrap()
+}
+
+fn in_a_while() -> Time {
+    rais::clock::now() + Duration::from_secs(600)
+}
+
+// Input: an address on the interface, which the kernel would answer for. Output: silence unless
+// open and leased, also after the lease's end and with the agent gone; then a new agent takes over.
+#[test]
+fn arp_is_answered_only_while_the_lease_lives() {
+    Lab::run(|lab| {
+        let service0 = interface("service0");
+        let stale = Stale { address: service(), ifindex: service0.index };
+        let plane = lab.open();
+        let attached = plane.attach(&service0, XdpMode::Auto).unwrap();
+        assert_eq!(attached, Attachment { mode: Mode::Generic, adopted: false });
+        assert_eq!(plane.take_over().unwrap(), []);
+
+        let mut group = plane.group(3, &service0).unwrap();
+        group.fence(service()).unwrap();
+        ip(&format!("addr add {SERVICE}/32 dev service0"));
+        assert!(!lab.answered(), "fenced");
+        group.open(service()).unwrap();
+        assert!(!lab.answered(), "open, never leased");
+        group.lease(in_a_while()).unwrap();
+        assert!(lab.answered(), "open and leased");
+        group.fence(service()).unwrap();
+        assert!(!lab.answered(), "fenced again");
+
+        group.open(service()).unwrap();
+        let end = rais::clock::now() + Duration::from_secs(2);
+        group.lease(end).unwrap();
+        assert_eq!(plane.reader(3, &service0).unwrap().lease_deadline().unwrap(), end);
+        assert!(lab.answered(), "leased for a moment");
+        drop((group, plane));
+        while rais::clock::now() < end {
+            lab.answered();
+        }
+        assert!(!lab.answered(), "lapsed, agent gone");
+
+        // The dead agent's lease is long, the new one ends it.
+        let plane = lab.open();
+        plane.group(3, &service0).unwrap().lease(in_a_while()).unwrap();
+        assert!(lab.answered());
+        assert_eq!(plane.take_over().unwrap(), [stale]);
+        assert!(!lab.answered(), "taken over");
+        let attached = plane.attach(&service0, XdpMode::Auto).unwrap();
+        assert_eq!(attached, Attachment { mode: Mode::Generic, adopted: true });
+        plane.group(3, &service0).unwrap().lease(in_a_while()).unwrap();
+        assert!(!lab.answered(), "fenced by the take-over");
+        plane.remove(&[stale]).unwrap();
+        plane.remove(&[stale]).unwrap();
+        assert!(lab.answered(), "the kernel answers for what is no longer ours");
+        assert_eq!(plane.take_over().unwrap(), []);
+    });
+}
+
+// Input: pings and a connection attempt, open and fenced. Output: counted, and then not.
+#[test]
+fn traffic_is_counted_and_fenced() {
+    Lab::run(|lab| {
+        let service0 = interface("service0");
+        let plane = lab.open();
+        plane.attach(&service0, XdpMode::Auto).unwrap();
+        ip(&format!("addr add {SERVICE}/32 dev service0"));
+        let mut group = plane.group(0, &service0).unwrap();
+        let reader = plane.reader(0, &service0).unwrap();
+        group.lease(in_a_while()).unwrap();
+        group.open(service()).unwrap();
+        let ping = ["ping", "-c", "3", "-i", "0.01", "-W", "1", "-s", "56", SERVICE];
+        assert!(lab.on_client(&ping).status.success());
+        let traffic = reader.traffic(service()).unwrap();
+        assert_eq!((traffic.packets, traffic.bytes, traffic.connections), (3, 3 * 98, 0));
+        // Nobody listens: one SYN, one reset.
+        lab.on_client(&["bash", "-c", &format!("exec 3<>/dev/tcp/{SERVICE}/80")]);
+        let traffic = reader.traffic(service()).unwrap();
+        assert_eq!((traffic.packets, traffic.connections), (4, 1));
+
+        group.fence(service()).unwrap();
+        assert!(!lab.on_client(&ping).status.success());
+        assert_eq!(reader.traffic(service()).unwrap(), traffic);
+        assert_eq!(reader.counters().unwrap().fenced, 3);
+        group.forget(service()).unwrap();
+        assert_eq!(reader.traffic(service()).unwrap().packets, 0);
+    });
+}
+
+// Input: another machine announces our address. Output: the waiting task learns of it.
+#[test]
+fn a_claim_reaches_the_agent() {
+    Lab::run(|lab| {
+        let service0 = interface("service0");
+        let plane = lab.open();
+        plane.attach(&service0, XdpMode::Auto).unwrap();
+        let mut group = plane.group(0, &service0).unwrap();
+        group.lease(in_a_while()).unwrap();
+        group.open(service()).unwrap();
+        lab.on_client(&["ip", "addr", "add", &format!("{SERVICE}/32"), "dev", "client0"]);
+        let announce = ["arping", "-U", "-c", "1", "-w", "1", "-I", "client0", SERVICE];
+        // Before anybody listens: dropped, it may have been meant for an earlier agent.
+        lab.on_client(&announce);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let conflict = runtime.block_on(async {
+            let mut conflicts = plane.conflicts().unwrap();
+            lab.on_client(&announce);
+            let first = conflicts.next().await.unwrap();
+            let limit = Duration::from_millis(50);
+            let second = tokio::time::timeout(limit, conflicts.next()).await;
+            assert!(second.is_err(), "{second:?}");
+            first
+        });
+        assert_eq!((conflict.address, conflict.ifindex), (service(), service0.index));
+        let output = lab.on_client(&["ip", "-br", "link", "show", "client0"]);
+        let mac = conflict.mac.map(|byte| format!("{byte:02x}")).join(":");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(text.contains(&mac), "{mac} is not in: {text}");
+    });
+}
+
+// Input: an interface with somebody else's program, here that of another agent. Output: left alone.
+#[test]
+fn a_foreign_program_is_not_touched() {
+    Lab::run(|lab| {
+        let service0 = interface("service0");
+        lab.open().attach(&service0, XdpMode::Generic).unwrap();
+        let other = BpfPlane::open(Path::new("/mnt/other")).unwrap();
+        for mode in [XdpMode::Auto, XdpMode::Native, XdpMode::Generic] {
+            let error = other.attach(&service0, mode).unwrap_err();
+            let BpfError::Foreign { interface, program, id } = &error else { panic!("{error}") };
+            assert_eq!((interface.as_str(), program.as_str()), ("service0", "rais_xdp"));
+            let shown = Command::new("ip").args(["link", "show", "service0"]).output().unwrap();
+            let shown = String::from_utf8(shown.stdout).unwrap();
+            assert!(shown.contains(&format!("prog/xdp id {id} ")), "{id} is not in: {shown}");
+        }
+        assert_eq!(clean(Path::new("/mnt/other")).unwrap().len(), 6, "five maps and a directory");
+        assert!(lab.open().attach(&service0, XdpMode::Auto).unwrap().adopted);
+    });
+}
+
+// Input: the interface is deleted and created again, or renamed. Output: a new link where the old
+// one is dead; the same one under the new name.
+#[test]
+fn a_link_follows_its_interface() {
+    Lab::run(|lab| {
+        let plane = lab.open();
+        let first = plane.attach(&interface("service0"), XdpMode::Auto).unwrap();
+        ip("link del service0");
+        lab.cable("service0");
+        let second = plane.attach(&interface("service0"), XdpMode::Auto).unwrap();
+        assert_eq!((first.adopted, second.adopted), (false, false));
+        assert!(lab.bpf_dir.join("v1/link-service0").exists());
+
+        ip("link set service0 down");
+        ip("link set service0 name eth0.7");
+        let renamed = plane.attach(&interface("eth0.7"), XdpMode::Auto).unwrap();
+        assert!(renamed.adopted);
+        assert!(!lab.bpf_dir.join("v1/link-service0").exists());
+        assert!(lab.bpf_dir.join("v1/link-eth0:7").exists());
+    });
+}
+
+// Input: every mode. Output: the mode in force, which stays when another is asked for later.
+#[test]
+fn the_mode_in_force_is_reported() {
+    Lab::run(|lab| {
+        let service0 = interface("service0");
+        for (wanted, mode) in [
+            (XdpMode::Auto, Mode::Generic),
+            (XdpMode::Native, Mode::Native),
+            (XdpMode::Generic, Mode::Generic),
+        ] {
+            let plane = lab.open();
+            let expected = Attachment { mode, adopted: false };
+            assert_eq!(plane.attach(&service0, wanted).unwrap(), expected);
+            let adopted = plane.attach(&service0, XdpMode::Auto).unwrap();
+            assert_eq!(adopted, Attachment { mode, adopted: true });
+            assert!(!clean(&lab.bpf_dir).unwrap().is_empty());
+        }
+        // Native is not to be had on loopback: asked for, it is an error; else it is generic.
+        let loopback = Interface { name: "lo".into(), index: 1, mac: [0; 6], addresses: vec![] };
+        let plane = lab.open();
+        let error = plane.attach(&loopback, XdpMode::Native).unwrap_err();
+        assert!(matches!(error, BpfError::Mode { mode: "native", .. }), "{error}");
+        let attached = plane.attach(&loopback, XdpMode::Auto).unwrap();
+        assert_eq!(attached, Attachment { mode: Mode::Generic, adopted: false });
+    });
+}
+
+// Input: clean, with and without something there. Output: what was removed, and nothing is left.
+#[test]
+fn clean_removes_everything() {
+    Lab::run(|lab| {
+        assert_eq!(clean(&lab.bpf_dir).unwrap(), Vec::<PathBuf>::new());
+        let service0 = interface("service0");
+        lab.open().attach(&service0, XdpMode::Auto).unwrap();
+        let mut removed = clean(&lab.bpf_dir).unwrap();
+        removed.sort();
+        let names =
+            ["", "COUNTERS", "EVENTS", "LEASES", "SERVICE_ADDRS", "TRAFFIC", "link-service0"];
+        let expected = names.map(|name| lab.bpf_dir.join("v1").join(name));
+        assert_eq!(removed, expected);
+        let shown = Command::new("ip").args(["link", "show", "service0"]).output().unwrap();
+        let shown = String::from_utf8(shown.stdout).unwrap();
+        assert!(!shown.contains("xdp"), "{shown}");
+        assert_eq!(clean(&lab.bpf_dir).unwrap(), Vec::<PathBuf>::new());
+    });
+}
+
+// Input: the maps as `bpftool map dump` shows them. Output: fields by their names.
+#[test]
+fn the_maps_name_their_fields() {
+    Lab::run(|lab| {
+        let service0 = interface("service0");
+        let plane = lab.open();
+        plane.attach(&service0, XdpMode::Auto).unwrap();
+        let mut group = plane.group(0, &service0).unwrap();
+        group.open(service()).unwrap();
+        for (map, fields) in [
+            ("SERVICE_ADDRS", &["address", "ifindex", "group_slot", "state", "mac"][..]),
+            ("TRAFFIC", &["address", "ifindex", "packets", "bytes", "connections"]),
+            ("COUNTERS", &["arp_asked", "arp_answered", "nd_refused", "fenced", "events_lost"]),
+            ("LEASES", &["key", "value"]),
+        ] {
+            let pin = lab.bpf_dir.join("v1").join(map);
+            let dump = Command::new("bpftool").args(["map", "dump", "pinned"]).arg(pin).output();
+            let text = String::from_utf8(dump.unwrap().stdout).unwrap();
+            for field in fields {
+                assert!(text.contains(&format!("\"{field}\":")), "{field} is not in {map}: {text}");
+            }
+        }
+    });
+}
