@@ -2,7 +2,9 @@
 //! traffic, and drops both once the lease has ended, whatever became of the agent.
 //!
 //! Everything that is not about an address in `SERVICE_ADDRS` on the receiving interface passes
-//! untouched, and so do VLAN-tagged frames: their addresses are on other interfaces.
+//! untouched, and so do frames of a VLAN: their addresses are on other interfaces. A tag for VLAN 0
+//! only tells a priority (IEEE 802.1Q, 9.6); Linux takes such a frame as an untagged one, so its
+//! traffic is counted and fenced, while requests are left to the kernel unless refused.
 
 #![no_std]
 #![no_main]
@@ -20,7 +22,9 @@ use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX};
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 
-use packet::{Ethernet, Packet};
+use rais_common::arp;
+
+use packet::{ETHERNET, Packet};
 
 /// What becomes of a packet.
 #[derive(Clone, Copy)]
@@ -38,13 +42,14 @@ enum Fate {
 #[xdp]
 pub fn rais_xdp(context: XdpContext) -> u32 {
     let mut packet = Packet::new(context);
-    let Some(ethernet) = packet.at::<Ethernet>(0) else {
+    let Some((ethertype, payload)) = packet.ethertype() else {
         return XDP_PASS;
     };
-    let fate = match u16::from_be_bytes(ethernet.ethertype) {
-        rais_common::arp::ETHERTYPE => responder::arp(&mut packet),
-        packet::IPV4 => traffic::ipv4(&packet),
-        packet::IPV6 => traffic::ipv6(&packet),
+    let fate = match ethertype {
+        arp::ETHERTYPE if payload == ETHERNET => responder::arp(&mut packet),
+        arp::ETHERTYPE => responder::tagged_arp(&packet, payload),
+        packet::IPV4 => traffic::ipv4(&packet, payload),
+        packet::IPV6 => traffic::ipv6(&packet, payload),
         _ => Fate::Pass,
     };
     match fate {

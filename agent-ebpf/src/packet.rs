@@ -11,6 +11,15 @@ pub const IPV4: u16 = 0x0800;
 /// `EtherType` of IPv6.
 pub const IPV6: u16 = 0x86dd;
 
+/// `EtherType` of a VLAN tag (IEEE 802.1Q, 9.5).
+const VLAN_TAG: u16 = 0x8100;
+/// `EtherType` of a service VLAN tag. Linux handles both alike.
+const SERVICE_TAG: u16 = 0x88a8;
+/// The VLAN in a tag's first two bytes; the rest is the priority.
+const VLAN_ID: u16 = 0x0fff;
+/// Length of an Ethernet header without a tag.
+pub const ETHERNET: usize = size_of::<Ethernet>();
+
 /// Headers that may be read straight from a packet.
 ///
 /// # Safety
@@ -19,10 +28,16 @@ pub unsafe trait Header {}
 
 /// An Ethernet header.
 #[repr(C)]
-pub struct Ethernet {
+struct Ethernet {
     addresses: [u8; 12],
-    /// What follows.
-    pub ethertype: [u8; 2],
+    ethertype: [u8; 2],
+}
+
+/// What comes between an Ethernet header that announces a tag, and the payload.
+#[repr(C)]
+struct Tag {
+    priority_vlan: [u8; 2],
+    ethertype: [u8; 2],
 }
 
 /// An IPv4 header without options (RFC 791, 3.1).
@@ -80,7 +95,7 @@ macro_rules! headers {
     )+ };
 }
 
-headers!(Ethernet: 14, Ipv4: 20, Ipv6: 40, Tcp: 14, Solicitation: 24, arp::Frame: 42);
+headers!(Ethernet: 14, Tag: 4, Ipv4: 20, Ipv6: 40, Tcp: 14, Solicitation: 24, arp::Frame: 42);
 
 /// The packet being looked at.
 pub struct Packet {
@@ -93,6 +108,21 @@ impl Packet {
     #[allow(clippy::inline_always, reason = "packet pointers do not survive a BPF function call")]
     pub fn new(context: XdpContext) -> Self {
         Self { context }
+    }
+
+    /// What the frame carries on no VLAN, and the offset where that begins. None: nothing of that
+    /// kind, or cut off.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "packet pointers do not survive a BPF function call")]
+    pub fn ethertype(&self) -> Option<(u16, usize)> {
+        let outer = u16::from_be_bytes(self.at::<Ethernet>(0)?.ethertype);
+        if outer != VLAN_TAG && outer != SERVICE_TAG {
+            return Some((outer, ETHERNET));
+        }
+        let tag = self.at::<Tag>(ETHERNET)?;
+        let vlan = u16::from_be_bytes(tag.priority_vlan) & VLAN_ID;
+        let inner = u16::from_be_bytes(tag.ethertype);
+        (vlan == 0).then_some((inner, ETHERNET + size_of::<Tag>()))
     }
 
     /// The header `offset` bytes from the packet's start, where it lies wholly within.

@@ -3,16 +3,52 @@
 use rais_common::arp::{self, Frame, Kind, Verdict};
 use rais_common::maps::{ConflictEvent, ServiceKey, mapped};
 
-use crate::packet::Packet;
+use crate::maps::Owned;
+use crate::packet::{ETHERNET, Packet};
 use crate::{Fate, maps};
 
-/// An ARP packet.
+/// An ARP packet in an untagged frame.
 pub fn arp(packet: &mut Packet) -> Fate {
     let ifindex = packet.interface();
     let Some(frame) = packet.at_mut::<Frame>(0) else {
         maps::count(|c| c.arp_malformed += 1);
         return Fate::Pass;
     };
+    let Some((key, owned, verdict)) = judge(frame, ifindex) else {
+        return Fate::Pass;
+    };
+    match verdict {
+        Verdict::Answer => {
+            arp::answer(frame, owned.entry.mac);
+            maps::count(|c| c.arp_answered += 1);
+            Fate::SendBack
+        }
+        Verdict::Refuse => refuse(),
+        Verdict::Claim => {
+            maps::report(&ConflictEvent { key, mac: frame.sender_mac, reserved: [0; 2] });
+            Fate::Pass
+        }
+        Verdict::Pass => Fate::Pass,
+    }
+}
+
+/// An ARP packet that begins at `payload`, behind a priority tag. Rare, so the kernel may answer
+/// it; but only while we would.
+pub fn tagged_arp(packet: &Packet, payload: usize) -> Fate {
+    // Laid over the tag, the Ethernet header of `Frame` is not one. Refusal does not look at it.
+    let Some(frame) = packet.at::<Frame>(payload - ETHERNET) else {
+        return Fate::Pass;
+    };
+    match judge(frame, packet.interface()) {
+        Some((_, _, Verdict::Refuse)) => refuse(),
+        _ => Fate::Pass,
+    }
+}
+
+/// What is to be done with an ARP packet. None: it is not about an address of ours here.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "packet pointers do not survive a BPF function call")]
+fn judge(frame: &Frame, ifindex: u32) -> Option<(ServiceKey, Owned, Verdict)> {
     let kind = arp::read(frame);
     let (address, asked) = match kind {
         Kind::Request(address) | Kind::Announcement(address) => (address, true),
@@ -23,32 +59,22 @@ pub fn arp(packet: &mut Packet) -> Fate {
         }
         Kind::Malformed => {
             maps::count(|c| c.arp_malformed += 1);
-            return Fate::Pass;
+            return None;
         }
     };
     let key = ServiceKey { address: mapped(address), ifindex };
-    let Some(owned) = maps::owned(&key) else {
-        return Fate::Pass;
-    };
+    let owned = maps::owned(&key)?;
     if asked {
         maps::count(|c| c.arp_asked += 1);
     }
-    match arp::judge(kind, frame, &owned.entry, owned.live) {
-        Verdict::Answer => {
-            arp::answer(frame, owned.entry.mac);
-            maps::count(|c| c.arp_answered += 1);
-            Fate::SendBack
-        }
-        Verdict::Refuse => {
-            maps::count(|c| c.arp_refused += 1);
-            Fate::Drop
-        }
-        Verdict::Claim => {
-            maps::report(&ConflictEvent { key, mac: frame.sender_mac, reserved: [0; 2] });
-            Fate::Pass
-        }
-        Verdict::Pass => Fate::Pass,
-    }
+    let verdict = arp::judge(kind, frame, &owned.entry, owned.live);
+    Some((key, owned, verdict))
+}
+
+/// Drops a request, so that the kernel does not answer in our stead.
+fn refuse() -> Fate {
+    maps::count(|c| c.arp_refused += 1);
+    Fate::Drop
 }
 
 /// A neighbour solicitation for `target`: left to the kernel while the address is live, dropped

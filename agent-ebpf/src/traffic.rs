@@ -2,7 +2,7 @@
 
 use rais_common::maps::{ServiceKey, mapped};
 
-use crate::packet::{Ethernet, Ipv4, Ipv6, Packet, Solicitation, Tcp};
+use crate::packet::{Ipv4, Ipv6, Packet, Solicitation, Tcp};
 use crate::{Fate, maps, responder};
 
 /// IP protocol number of TCP.
@@ -14,29 +14,26 @@ const NEIGHBOUR_SOLICITATION: u8 = 135;
 /// The offset in the fragment field of an IPv4 header (RFC 791, 3.1).
 const FRAGMENT_OFFSET: u16 = 0x1fff;
 
-/// Where the IP header begins.
-const IP: usize = size_of::<Ethernet>();
-
-/// An IPv4 packet.
-pub fn ipv4(packet: &Packet) -> Fate {
-    let Some(header) = packet.at::<Ipv4>(IP) else {
+/// An IPv4 packet, whose header begins at `ip`.
+pub fn ipv4(packet: &Packet, ip: usize) -> Fate {
+    let Some(header) = packet.at::<Ipv4>(ip) else {
         return Fate::Pass;
     };
     let key = ServiceKey { address: mapped(header.destination), ifindex: packet.interface() };
     // Only the first fragment has the TCP header. Options move it.
     let first = u16::from_be_bytes(header.fragment) & FRAGMENT_OFFSET == 0;
-    let segment = IP + usize::from(header.version_ihl & 0x0f) * 4;
+    let segment = ip + usize::from(header.version_ihl & 0x0f) * 4;
     let tcp = (first && header.protocol == TCP).then_some(segment);
     settle(packet, &key, tcp)
 }
 
-/// An IPv6 packet.
-pub fn ipv6(packet: &Packet) -> Fate {
-    let Some(header) = packet.at::<Ipv6>(IP) else {
+/// An IPv6 packet, whose header begins at `ip`.
+pub fn ipv6(packet: &Packet, ip: usize) -> Fate {
+    let Some(header) = packet.at::<Ipv6>(ip) else {
         return Fate::Pass;
     };
     let ifindex = packet.interface();
-    let payload = IP + size_of::<Ipv6>();
+    let payload = ip + size_of::<Ipv6>();
     // Solicitations come to a multicast address made from the target, or to the target itself.
     if header.next_header == ICMPV6
         && let Some(message) = packet.at::<Solicitation>(payload)

@@ -52,7 +52,7 @@ impl Rig {
         let program: &mut Xdp = object.program_mut("rais_xdp").unwrap().try_into().unwrap();
         program.load().unwrap();
         let mut rig = Self { object };
-        rig.lease(rais::clock::now() + Duration::from_secs(3600));
+        rig.lease(rais::clock::now() + Duration::from_hours(1));
         for key in [v4_key(), v6_key()] {
             rig.entry(key, STATE_OPEN);
             let cpus = aya::util::nr_cpus().unwrap();
@@ -284,7 +284,7 @@ fn a_request_to_another_machine_passes() {
 fn nothing_is_answered_without_a_lease() {
     let Some(mut rig) = Rig::new() else { return };
     let now = rais::clock::now();
-    let far = now + Duration::from_secs(3600);
+    let far = now + Duration::from_hours(1);
     let asked = [
         REQUEST,
         Arp { destination: OURS, ..REQUEST },
@@ -356,6 +356,41 @@ fn claims_beyond_the_ring_buffer_are_counted() {
     let kept = u64::try_from(rig.events().len()).unwrap();
     assert!((1000..2500).contains(&kept), "{kept} kept");
     assert_eq!(kept + counters.events_lost, 2500);
+}
+
+// Input: frames with a tag that names no VLAN, which Linux takes as untagged ones. Output: their
+// traffic is counted; requests are left to the kernel while live; everything is dropped when not.
+#[test]
+fn a_priority_tag_is_no_way_around_the_lease() {
+    let Some(mut rig) = Rig::new() else { return };
+    let tag = |tag: [u8; 4], mut frame: Vec<u8>| {
+        frame.splice(12..12, tag);
+        frame
+    };
+    let solicitation = [&[135, 0, 0, 0, 0, 0, 0, 0][..], &SERVICE6].concat();
+    for kind in [[0x81, 0, 0xe0, 0], [0x88, 0xa8, 0, 0]] {
+        rig.entry(v4_key(), STATE_OPEN);
+        rig.entry(v6_key(), STATE_OPEN);
+        let frames = [
+            tag(kind, REQUEST.bytes()),
+            tag(kind, tcp4(&[1; 4], 0, 0x02)),
+            tag(kind, ipv6(SERVICE6, 6, &tcp(0x02))),
+            tag(kind, ipv6(SERVICE6, 58, &solicitation)),
+        ];
+        let before = (rig.traffic(v4_key()), rig.traffic(v6_key()));
+        assert_eq!(frames.each_ref().map(|frame| rig.fate(frame)), [PASS; 4]);
+        assert_eq!(rig.traffic(v4_key()).2, before.0.2 + 1);
+        assert_eq!(rig.traffic(v6_key()).2, before.1.2 + 1);
+        rig.entry(v4_key(), STATE_FENCED);
+        rig.entry(v6_key(), STATE_FENCED);
+        assert_eq!(frames.each_ref().map(|frame| rig.fate(frame)), [DROP; 4]);
+        // Cut off within the tag, and within the ARP packet.
+        assert_eq!([rig.fate(&frames[0][..17]), rig.fate(&frames[0][..45])], [PASS; 2]);
+    }
+    for vlan in [[0x81, 0, 0, 1], [0x81, 0, 0x0f, 0xff], [0x88, 0xa8, 0, 9]] {
+        let frames = [tag(vlan, REQUEST.bytes()), tag(vlan, tcp4(&[], 0, 0x02))];
+        assert_eq!(frames.map(|frame| rig.fate(&frame)), [PASS; 2]);
+    }
 }
 
 /// A TCP segment to the service address.
