@@ -9,9 +9,10 @@
 )]
 
 use std::fs::{self, Permissions};
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
 use rais::api::{Control, SOCKET_NAME, claim};
@@ -206,23 +207,28 @@ impl Control for Fake {
     }
 }
 
-/// Runs `client` while a control socket is served in `dir`.
-async fn with_agent(dir: &Dir, client: impl FnOnce(&str) + Send + 'static) {
-    let fake = Fake(EventLog::new());
-    fake.0.push(Event {
+/// An event.
+fn leader() -> Event {
+    Event {
         time: rais::events::rfc3339(0),
         group: "web".to_owned(),
         kind: "leader".to_owned(),
         to: Some([10, 77, 0, 1].into()),
         ..Event::default()
-    });
+    }
+}
+
+/// Runs `client` while a control socket is served in `dir`.
+async fn with_agent(dir: &Dir, client: impl FnOnce(&str, &Fake) + Send + 'static) {
+    let fake = Arc::new(Fake(EventLog::new()));
+    fake.0.push(leader());
     let server = claim(&dir.0).unwrap().listen().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
-    let serving = tokio::spawn(server.serve(Arc::new(fake), async {
+    let serving = tokio::spawn(server.serve(Arc::clone(&fake), async {
         stopped.await.ok();
     }));
     let socket = dir.socket();
-    tokio::task::spawn_blocking(move || client(&socket)).await.unwrap();
+    tokio::task::spawn_blocking(move || client(&socket, &fake)).await.unwrap();
     stop.send(()).unwrap();
     serving.await.unwrap();
 }
@@ -230,7 +236,7 @@ async fn with_agent(dir: &Dir, client: impl FnOnce(&str) + Send + 'static) {
 #[tokio::test]
 async fn status_in_a_pipe_is_plain_and_json_is_one_object() {
     let dir = Dir::new("status");
-    with_agent(&dir, |socket| {
+    with_agent(&dir, |socket, _| {
         let output = run(&["status", "--socket", socket]);
         assert_eq!(code(&output), 0, "{}", stderr(&output));
         assert!(stdout(&output).contains("\ngroup web: leader none, member, not ok"));
@@ -250,7 +256,7 @@ async fn status_in_a_pipe_is_plain_and_json_is_one_object() {
 #[tokio::test]
 async fn events_for_people_and_for_programs() {
     let dir = Dir::new("events");
-    with_agent(&dir, |socket| {
+    with_agent(&dir, |socket, _| {
         let output = run(&["events", "--socket", socket]);
         assert_eq!(stdout(&output), "1970-01-01T00:00:00.000000Z web leader to 10.77.0.1\n");
         let output = run(&["events", "--json", "--socket", socket]);
@@ -267,7 +273,7 @@ async fn events_for_people_and_for_programs() {
 #[tokio::test]
 async fn a_refusal_is_one_with_its_reason() {
     let dir = Dir::new("quiesce");
-    with_agent(&dir, |socket| {
+    with_agent(&dir, |socket, _| {
         let output = run(&["quiesce", "--socket", socket]);
         assert_eq!((code(&output), stdout(&output)), (0, "quiesced in all groups\n"));
         let output = run(&["resume", "--socket", socket, "--group", "web"]);
@@ -275,6 +281,25 @@ async fn a_refusal_is_one_with_its_reason() {
         let output = run(&["quiesce", "--socket", socket, "--group", "ftp"]);
         assert_eq!((code(&output), stdout(&output)), (1, ""));
         assert_eq!(stderr(&output), "rais: there is no group `ftp`\n");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn followed_events_come_as_they_happen() {
+    let dir = Dir::new("follow");
+    with_agent(&dir, |socket, fake| {
+        let mut child = Command::new(rais())
+            .args(["events", "--follow", "--json", "--socket", socket])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        assert!(lines.next().unwrap().unwrap().starts_with("{\"seq\":1,"));
+        fake.0.push(leader());
+        assert!(lines.next().unwrap().unwrap().starts_with("{\"seq\":2,"));
+        child.kill().unwrap();
+        child.wait().unwrap();
     })
     .await;
 }

@@ -306,12 +306,13 @@ fn service_addresses(section: &Section<'_>, key: &'static str) -> Vec<At<IpAddr>
 }
 
 fn timing(section: &Section<'_>) -> Timing {
-    let heartbeat = section
-        .duration("heartbeat", Duration::from_millis(1))
-        .map_or(Duration::from_millis(100), |at| at.value);
+    let heartbeat = section.duration("heartbeat", Duration::from_millis(1));
+    // Against a heartbeat that is wrong itself a timeout cannot be judged.
+    let judged = heartbeat.is_some() || !section.has("heartbeat");
+    let heartbeat = heartbeat.map_or(Duration::from_millis(100), |at| at.value);
     let usual = heartbeat.saturating_mul(7) / 2;
     let timeout = match section.duration("timeout", Duration::from_millis(1)) {
-        Some(At { value, offset }) if value < heartbeat.saturating_mul(2) => {
+        Some(At { value, offset }) if judged && value < heartbeat.saturating_mul(2) => {
             section.document().mistake(
                 offset,
                 format!(

@@ -237,16 +237,18 @@ fn tables(group: &Group, width: u16, colour: bool) -> String {
     parts.join("\n")
 }
 
-const ADDRESS_COLUMNS: [&str; 8] =
-    ["address", "state", "held by", "preferred by", "orphaned", "packets", "bytes", "connections"];
+/// Short, so that a row of IPv4 addresses fits 80 columns.
+const ADDRESS_COLUMNS: [&str; 7] =
+    ["address", "state", "held by", "prefers", "packets", "bytes", "conns"];
 
-fn address_row(address: &Address) -> [String; 8] {
+fn address_row(address: &Address) -> [String; 7] {
+    let orphaned = orphaned(address);
+    let state = address.state.word();
     [
         address.address.to_string(),
-        address.state.word().to_owned(),
+        if orphaned.is_empty() { state.to_owned() } else { format!("{state}, {orphaned}") },
         join(&address.holders, ""),
         or(address.preferred, ""),
-        orphaned(address),
         address.packets.to_string(),
         address.bytes.to_string(),
         address.connections.to_string(),

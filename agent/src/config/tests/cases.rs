@@ -155,6 +155,10 @@ pub(super) const ADDED: &[(&str, &str)] = &[
         "[agent]\nrun_dir = '/run/raisd-0123456789-0123456789-0123456789-0123456789-0123456789-0123456789-0123456789-0123456789'",
         "f:8:11: `run_dir`: the path of rais.sock in it would be longer than 107 bytes, the limit for a socket; choose a shorter one",
     ),
+    (
+        "heartbeat = '500us'\ntimeout = '20ms'",
+        "f:7:13: `heartbeat`: expected a duration of at least 1ms, found '500us'",
+    ),
 ];
 
 /// What is replaced in the smallest file, and by what.
