@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 pub use faults::{Row, run_all};
 pub use table::{Median, medians, table};
 
-use crate::netns::{AgentConfig, Bed, Host, Watch, watch};
+use crate::netns::{AgentConfig, Bed, Host, Watch, binary, watch};
 use crate::probe::Report;
 use crate::status::Status;
 use crate::wait::pause;
@@ -198,13 +198,15 @@ impl Demo {
 
     /// What to try while it runs.
     pub fn print_hints(&self) {
+        let rais = binary("rais").unwrap_or_default();
+        let rais = rais.display();
         println!("\nIt goes on until Ctrl-C. To try, in another terminal, as root:\n");
         for host in &self.hosts {
-            println!("  rais status --socket {}", host.socket().display());
+            println!("  {rais} status --socket {}", host.socket().display());
         }
         let Some(host) = self.hosts.first() else { return };
-        println!("  rais events --socket {} --follow", host.socket().display());
-        println!("  rais quiesce --socket {}", host.socket().display());
+        println!("  {rais} events --socket {} --follow", host.socket().display());
+        println!("  {rais} quiesce --socket {}", host.socket().display());
         for map in ["SERVICE_ADDRS", "LEASES", "COUNTERS"] {
             println!("  bpftool map dump pinned {}/v*/{map}", host.bpf_dir().display());
         }

@@ -143,6 +143,22 @@ fn watching_does_not_teach_the_client_where_an_address_went() {
 }
 
 #[test]
+fn an_address_that_nobody_has_does_not_disturb_the_others() {
+    let scene = Scene::new();
+    let nobody = Ipv4Addr::new(10, 77, 0, 101);
+    let mut watch = watch(&scene.client, &[nobody, SERVICE]).unwrap();
+    pause(Duration::from_millis(500));
+    watch.report().unwrap();
+    pause(Duration::from_millis(1_500));
+    let report = watch.report().unwrap();
+    println!("{report:?}");
+    assert_eq!(report.of(SERVICE).unwrap().lost, 0);
+    let unserved = report.of(nobody).unwrap();
+    assert!(!unserved.answering && unserved.lost == unserved.sent && unserved.outage_ms > 1_400.0);
+    assert_eq!(unserved.arp_unanswered, unserved.arp_asked);
+}
+
+#[test]
 fn one_way_cuts_go_one_way() {
     let scene = Scene::new();
     let ping =

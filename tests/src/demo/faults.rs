@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::{Demo, FLOATING, OBSERVED, preferred};
 use crate::probe::Report;
+use crate::probe::tally::millis;
 use crate::wait::pause;
 
 /// How long the client is watched after everything is back where it belongs.
@@ -150,6 +151,11 @@ fn join(demo: &mut Demo, say: &mut dyn FnMut(&str)) -> Result<Row> {
     if report.of(own).and_then(|seen| seen.last_host.as_deref()) != Some("h4") {
         row.wrong.push(format!("h4 did not take {own} within {OBSERVED:?}"));
     }
+    for address in touched {
+        if !report.of(address).is_some_and(|seen| seen.answering && seen.hosts.len() == 1) {
+            row.wrong.push(format!("{address} did not stay where it was"));
+        }
+    }
     if let Err(e) = demo.wait_home() {
         row.wrong.push(format!("the hosts do not agree: {e:#}"));
     }
@@ -171,6 +177,10 @@ fn judge_moved(report: &Report, address: Ipv4Addr, victim: &str, wrong: &mut Vec
 fn finished(mut row: Row, say: &mut dyn FnMut(&str)) -> Row {
     if row.during.doubled_ms > 0.0 || row.back.doubled_ms > 0.0 {
         row.wrong.push("two hosts answered for one address".into());
+    }
+    let outage_ms = row.during.outage_ms.max(row.back.outage_ms);
+    if outage_ms > millis(OBSERVED) {
+        row.wrong.push(format!("an address did not answer for {outage_ms:.0} ms"));
     }
     row.survived = row.wrong.is_empty();
     for wrong in &row.wrong {

@@ -63,8 +63,8 @@ pub fn table(lines: &[Median]) -> String {
     let mut text = String::new();
     let runs = lines.first().map_or(0, |line| line.runs);
     let title = if runs > 1 { format!("medians of {runs} runs") } else { String::new() };
-    writeln!(text, "{title:<26} {:^28}   {:^28}", "when it strikes", "when it is over").ok();
-    let columns = format!("{:>9} {:>6} {:>11}", "outage ms", "lost", "two answ ms");
+    writeln!(text, "{title:<26} {:^27}   {:^27}", "when it strikes", "when it is over").ok();
+    let columns = format!("{:>9} {:>6} {:>10}", "outage ms", "lost", "doubled ms");
     writeln!(text, "{:<26} {columns}   {columns}   survived", "fault").ok();
     for line in lines {
         let survived = match (line.survived, line.runs) {
@@ -85,7 +85,7 @@ pub fn table(lines: &[Median]) -> String {
 }
 
 fn cells(seen: &Seen) -> String {
-    format!("{:>9.1} {:>6} {:>11.0}", seen.outage_ms, seen.lost, seen.doubled_ms)
+    format!("{:>9.1} {:>6} {:>10.0}", seen.outage_ms, seen.lost, seen.doubled_ms)
 }
 
 #[cfg(test)]

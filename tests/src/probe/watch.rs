@@ -70,11 +70,17 @@ impl Beat {
     }
 }
 
+/// An address and the socket its echoes go through. Each has its own: while an address does not
+/// resolve, the kernel keeps packets to it, and what it keeps counts against their socket.
+struct Target {
+    tally: Tally,
+    udp: UdpSocket,
+}
+
 struct Watch<'a> {
     options: &'a Options,
-    udp: UdpSocket,
     arp: ArpSocket,
-    tallies: Vec<Tally>,
+    targets: Vec<Target>,
     echoes: Beat,
     requests: Beat,
     sequence: u64,
@@ -114,17 +120,37 @@ pub fn run(options: &Options, out: &mut impl Write) -> Result<()> {
     }
 }
 
-impl<'a> Watch<'a> {
-    fn new(options: &'a Options) -> Result<Self> {
+impl Target {
+    fn new(address: Ipv4Addr, now: Time) -> Result<Self> {
         let udp = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).context("opening a UDP socket")?;
         udp.set_nonblocking(true)?;
+        Ok(Self { tally: Tally::new(address, now), udp })
+    }
+
+    /// Takes in the answers that have come.
+    fn read_answers(&mut self) {
+        let mut datagram = [0_u8; echo::ANSWER_LIMIT];
+        while let Ok((n, from)) = self.udp.recv_from(&mut datagram) {
+            let now = clock::now();
+            let answer = datagram.get(..n).and_then(echo::parse_answer);
+            if let Some((sequence, host)) = answer
+                && from.ip() == IpAddr::V4(self.tally.address())
+            {
+                self.tally.echo_answered(sequence, now, host);
+            }
+        }
+    }
+}
+
+impl<'a> Watch<'a> {
+    fn new(options: &'a Options) -> Result<Self> {
         let arp = ArpSocket::open(&options.interface)?;
         let now = clock::now();
+        let targets = options.addresses.iter().map(|address| Target::new(*address, now));
         Ok(Self {
             options,
-            udp,
             arp,
-            tallies: options.addresses.iter().map(|a| Tally::new(*a, now)).collect(),
+            targets: targets.collect::<Result<_>>()?,
             echoes: Beat::new(now, options.period),
             requests: Beat::new(now, options.arp_period),
             sequence: 0,
@@ -137,10 +163,10 @@ impl<'a> Watch<'a> {
     fn send_due(&mut self, now: Time) {
         if self.echoes.due(now) {
             self.sequence += 1;
-            for tally in &mut self.tallies {
+            for Target { tally, udp } in &mut self.targets {
                 tally.echo_sent(self.sequence, clock::now());
                 let to = (tally.address(), self.options.port);
-                drop(self.udp.send_to(&echo::request(self.sequence), to));
+                drop(udp.send_to(&echo::request(self.sequence), to));
                 tally.settle(now);
             }
         }
@@ -148,7 +174,7 @@ impl<'a> Watch<'a> {
             self.turn = (self.turn + 1) % ASKERS;
             let asker = u32::from(self.options.askers).saturating_add(u32::from(self.turn));
             let asker = Ipv4Addr::from(asker);
-            for tally in &mut self.tallies {
+            for Target { tally, .. } in &mut self.targets {
                 tally.asked(asker, clock::now());
                 drop(self.arp.ask(tally.address(), asker));
             }
@@ -160,10 +186,8 @@ impl<'a> Watch<'a> {
         let next = self.echoes.next.min(self.requests.next);
         let span = TimeSpec::from_duration(next.since(clock::now()));
         let input = stdin();
-        let mut fds = vec![
-            PollFd::new(self.udp.as_fd(), PollFlags::POLLIN),
-            PollFd::new(self.arp.as_fd(), PollFlags::POLLIN),
-        ];
+        let mut fds = vec![PollFd::new(self.arp.as_fd(), PollFlags::POLLIN)];
+        fds.extend(self.targets.iter().map(|t| PollFd::new(t.udp.as_fd(), PollFlags::POLLIN)));
         if listen {
             fds.push(PollFd::new(input.as_fd(), PollFlags::POLLIN));
         }
@@ -172,24 +196,15 @@ impl<'a> Watch<'a> {
             Err(nix::Error::EINTR) => return Ok(false),
             Err(e) => return Err(e).context("waiting"),
         }
-        Ok(fds.get(2).is_some_and(|input| input.any() == Some(true)))
+        Ok(listen && fds.last().is_some_and(|input| input.any() == Some(true)))
     }
 
     fn read_answers(&mut self) -> Result<()> {
-        let mut datagram = [0_u8; echo::ANSWER_LIMIT];
-        while let Ok((n, from)) = self.udp.recv_from(&mut datagram) {
-            let now = clock::now();
-            let answer = datagram.get(..n).and_then(echo::parse_answer);
-            let IpAddr::V4(from) = from.ip() else { continue };
-            if let Some((sequence, host)) = answer
-                && let Some(tally) = self.tallies.iter_mut().find(|t| t.address() == from)
-            {
-                tally.echo_answered(sequence, now, host);
-            }
-        }
+        self.targets.iter_mut().for_each(Target::read_answers);
         while let Some(reply) = self.arp.next_reply().context("reading ARP")? {
-            if let Some(tally) = self.tallies.iter_mut().find(|t| t.address() == reply.address) {
-                tally.claimed(reply.asker, reply.mac);
+            let mut targets = self.targets.iter_mut();
+            if let Some(target) = targets.find(|t| t.tally.address() == reply.address) {
+                target.tally.claimed(reply.asker, reply.mac);
             }
         }
         Ok(())
@@ -215,7 +230,7 @@ impl<'a> Watch<'a> {
             window_ms: millis(end.since(self.window_start)),
             longest_stall_ms: millis(stall),
             skipped: std::mem::take(&mut self.echoes.skipped),
-            addresses: self.tallies.iter_mut().map(|tally| tally.report(now)).collect(),
+            addresses: self.targets.iter_mut().map(|t| t.tally.report(now)).collect(),
         };
         self.window_start = end;
         writeln!(out, "{}", serde_json::to_string(&report)?).context("printing the report")?;
