@@ -11,9 +11,10 @@ const IO_MODULES: [&str; 7] =
     ["addresses", "announce", "api", "data_plane", "dns", "objects", "traps"];
 
 /// Files below these may contain `unsafe`.
-const UNSAFE_ROOMS: [&str; 5] = [
+const UNSAFE_ROOMS: [&str; 6] = [
     "agent-ebpf/",
     "agent/src/announce.rs",
+    "agent/src/announce/",
     "agent/src/data_plane.rs",
     "agent/src/data_plane/",
     // aya's marker for types that may be copied to the kernel.
@@ -21,9 +22,10 @@ const UNSAFE_ROOMS: [&str; 5] = [
 ];
 
 /// Files below these may start threads.
-const THREAD_ROOMS: [&str; 5] = [
+const THREAD_ROOMS: [&str; 6] = [
     "agent/src/agent.rs",
     "agent/src/announce.rs",
+    "agent/src/announce/",
     "agent/src/main.rs",
     "agent/src/monitor.rs",
     "agent/src/monitor/",
