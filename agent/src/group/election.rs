@@ -1,9 +1,10 @@
 //! Who leads: the live member with the lowest id.
 //!
-//! A leader gives orders once every member in sight follows it, or once it has waited for the
+//! A leader gives orders once every host in sight follows it, or once it has waited for the
 //! timeout. Until then an order of its predecessor may still be on its way to a host; a host that
 //! says it follows the new leader has shown, in the same message, what it took from the old one,
-//! and takes nothing from it any more.
+//! and takes nothing from it any more. Hosts that are still joining have to follow as well: where
+//! two end their joining at the same moment, each sees the other join and would lead alone.
 
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ pub(super) fn may_order(
 ) -> bool {
     let followed = others
         .iter()
-        .filter(|(_, peer)| peer.info.phase == Phase::Member)
+        .filter(|(_, peer)| peer.info.phase != Phase::Leaving)
         .all(|(_, peer)| peer.info.leader == Some(me));
     followed || now >= since + timeout
 }

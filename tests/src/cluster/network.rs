@@ -105,11 +105,13 @@ impl Network {
     }
 
     /// Whether two hosts have heard enough of one another lately to be held to I1: no direction
-    /// is cut or was until a moment ago, and no two heartbeats in a row were lost.
+    /// is cut or was until a moment ago, no two heartbeats in a row were lost, and neither has
+    /// missed the other's latest one. (The lease covers one lost heartbeat to the day; the drift
+    /// of the clocks comes on top.)
     pub(super) fn hear_one_another(&self, now: Nanos, a: usize, b: usize) -> bool {
         let hears = |from: usize, to: usize| {
             let path = &self.paths[from * self.hosts + to];
-            !path.cut && now >= path.disturbed_until
+            !path.cut && !path.lost && now >= path.disturbed_until
         };
         hears(a, b) && hears(b, a)
     }

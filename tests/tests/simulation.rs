@@ -1,0 +1,50 @@
+//! Scenarios on simulated clusters. Whatever they ask for themselves, the invariants are checked
+//! after every step; random runs come last.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+use std::time::Duration;
+
+use rais_tests::cluster::chaos::{self, Options};
+use rais_tests::cluster::{Cluster, Plan, address};
+
+const fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// Nothing more than the timeout, a heartbeat's lateness and the work itself.
+const TAKEN_OVER: Duration = ms(350 + 100 + 15);
+
+fn running(plan: &Plan, seed: u64) -> Cluster {
+    let mut cluster = Cluster::new(plan, seed);
+    cluster.repeat_with(format!("this test, seed {seed}"));
+    cluster.start_all();
+    cluster
+}
+
+/// Every host's addresses are where they belong.
+fn assert_at_home(cluster: &Cluster, plan: &Plan) {
+    for (host, &count) in plan.preferred.iter().enumerate() {
+        for n in 0..count {
+            assert_eq!(cluster.answering(address(Some(host), n)), [host]);
+        }
+    }
+}
+
+// Three hosts start at once, and each sees the others join when it begins to take part → they still
+// agree on a leader before anyone gives orders; all addresses come home.
+#[test]
+fn cold_start_of_three() {
+    for seed in 0..100 {
+        let mut plan = Plan::new(&[1, 1, 1]);
+        plan.floating = 2;
+        plan.drift = 0;
+        let cluster = running(&plan, seed);
+        assert_at_home(&cluster, &plan);
+    }
+}
