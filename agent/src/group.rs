@@ -606,7 +606,9 @@ impl Group {
         };
         let message = self.message(Body::Info(Box::new(info)));
         let lease_until = self.lease(now);
-        out.push(Action::Heartbeat { message, lease_until });
+        // Without a lease there is nothing that others could have taken over meanwhile.
+        let renew_before = self.sent_until.unwrap_or(Time::END);
+        out.push(Action::Heartbeat { message, lease_until, renew_before });
     }
 
     /// The lease that a heartbeat sent now brings. With a quorum it also hangs on the hosts it

@@ -243,8 +243,8 @@ impl Cluster {
         self.pause_after(host, 0, span);
     }
 
-    /// SIGSTOP for so long, after so many more steps: in the middle of carrying out actions.
-    /// Several such pauses follow one another.
+    /// SIGSTOP for so long, after so many more steps: turns of the group and single actions, so
+    /// that it may come between the look at the clock and what follows from it. Several such pauses follow one another.
     pub fn pause_after(&mut self, host: usize, steps: u32, span: Duration) {
         let nanos = u64::try_from(span.as_nanos()).unwrap();
         self.note_change(host, format_args!("will pause for {span:?} after {steps} steps"));

@@ -48,3 +48,17 @@ fn cold_start_of_three() {
         assert_at_home(&cluster, &plan);
     }
 }
+
+// The holder pauses until just before its lease ends, starts a turn, and pauses again within it
+// before its heartbeat leaves → it must not renew its lease on that turn's time: others may have
+// waited long enough meanwhile.
+#[test]
+fn two_pauses_in_one_turn() {
+    for seed in 0..200 {
+        let mut cluster = running(&Plan::new(&[1, 1, 1]), seed);
+        cluster.pause(2, ms(120 + seed % 90));
+        cluster.pause_after(2, u32::try_from(1 + seed % 8).unwrap(), ms(180 + seed));
+        cluster.run_for(ms(800));
+        cluster.settle();
+    }
+}

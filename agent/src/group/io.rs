@@ -116,14 +116,20 @@ pub enum Action {
     },
     /// Data plane, inline: this one is no longer this host's.
     Forget(IpAddr),
-    /// Send a heartbeat over every control interface. If it left on at least one, renew the
-    /// lease and report [`Event::HeartbeatSent`].
+    /// Send a heartbeat over every control interface. If it left on at least one, and the clock,
+    /// read again after sending, shows less than `renew_before`, renew the lease and report
+    /// [`Event::HeartbeatSent`]. Otherwise do neither.
     Heartbeat {
         /// An [`Info`](super::Info).
         message: Message,
         /// Until when the XDP program may answer. Counted from the time handed to the group,
         /// which was read before sending.
         lease_until: Time,
+        /// The end of the lease that this one extends. A heartbeat that left later, because the
+        /// agent was paused between its look at the clock and sending, may have reached others
+        /// after they gave this host up. One that left in time has made them wait again, so that
+        /// after this check it does not matter how late the lease is written.
+        renew_before: Time,
     },
     /// Send an order over every control interface.
     Send(Message),

@@ -134,7 +134,7 @@ fn happening(cluster: &mut Cluster, random: &mut Random, plan: &Plan) {
         2..=4 => {
             // Also several in a row.
             for _ in 0..=random.below(3) {
-                let steps = u32::try_from(random.below(6)).unwrap();
+                let steps = u32::try_from(random.below(12)).unwrap();
                 cluster.pause_after(host, steps, pause_span(random, plan));
             }
         }

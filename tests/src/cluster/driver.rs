@@ -25,10 +25,9 @@ impl Cluster {
                 return;
             }
             let local = self.hosts[index].clock.at(self.now);
-            if let Some(step) = self.hosts[index].steps.pop_front() {
-                if let Some(freeze) = self.hosts[index].freezes.front_mut() {
-                    freeze.0 -= 1;
-                }
+            let step = self.hosts[index].steps.pop_front();
+            if let Some(step) = step {
+                self.hosts[index].count_step();
                 self.carry_out(index, step);
                 continue;
             }
@@ -38,6 +37,7 @@ impl Cluster {
                 return;
             };
             host.turn = local;
+            host.count_step();
             let Some(group) = host.group.as_mut() else { return };
             host.steps.extend(group.handle(local, event).into_iter().map(Step::Do));
         }
@@ -69,6 +69,13 @@ impl Cluster {
     fn carry_out(&mut self, index: usize, step: Step) {
         let action = match step {
             Step::Do(action) => action,
+            Step::Check { at, lease_until, renew_before } => {
+                let host = &mut self.hosts[index];
+                if host.clock.at(self.now) < renew_before {
+                    host.steps.push_front(Step::Renew { at, lease_until });
+                }
+                return;
+            }
             Step::Renew { at, lease_until } => return self.renew(index, at, lease_until),
         };
         self.check_step(index, &action);
@@ -92,10 +99,11 @@ impl Cluster {
                 plane.open.remove(&address);
                 plane.fenced.remove(&address);
             }
-            Action::Heartbeat { message, lease_until } => {
+            Action::Heartbeat { message, lease_until, renew_before } => {
                 if self.send(index, &message) {
                     let at = self.hosts[index].turn;
-                    self.hosts[index].steps.push_front(Step::Renew { at, lease_until });
+                    let check = Step::Check { at, lease_until, renew_before };
+                    self.hosts[index].steps.push_front(check);
                 }
             }
             Action::Send(message) => {
@@ -137,8 +145,7 @@ impl Cluster {
         }
         let heartbeat = matches!(message.body, Body::Info(_));
         for to in (0..self.hosts.len()).filter(|&to| to != from) {
-            let copies =
-                self.network.transmit(&mut self.random, self.now, (from, to), heartbeat);
+            let copies = self.network.transmit(&mut self.random, self.now, (from, to), heartbeat);
             for at in copies {
                 self.schedule(at, Happening::Arrival { to, message: message.clone() });
             }

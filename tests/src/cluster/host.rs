@@ -49,8 +49,17 @@ pub(super) struct Plane {
 #[derive(Clone, Debug)]
 pub(super) enum Step {
     Do(Action),
+    /// Look at the clock again after sending a heartbeat, to renew the lease if it left in time.
+    Check {
+        at: Time,
+        lease_until: Time,
+        renew_before: Time,
+    },
     /// Write the lease of a heartbeat that was sent, and report it.
-    Renew { at: Time, lease_until: Time },
+    Renew {
+        at: Time,
+        lease_until: Time,
+    },
 }
 
 #[derive(Debug)]
@@ -69,7 +78,7 @@ pub(super) struct Host {
     /// The time of the turn whose steps are being carried out.
     pub turn: Time,
     pub paused: bool,
-    /// Stops after so many more steps, for so long; more such wait their turn.
+    /// Stops after so many more turns and actions, for so long; more such wait their turn.
     pub freezes: VecDeque<(u32, Nanos)>,
     /// The wake-up that counts; earlier ones are void.
     pub wake: u64,
@@ -130,6 +139,13 @@ impl Host {
         self.told_quiesced = false;
         let local = self.clock.at(now);
         self.group = Some(Group::new(self.settings.clone(), self.boot, local));
+    }
+
+    /// A turn of the group and each of its actions bring the next pause nearer.
+    pub fn count_step(&mut self) {
+        if let Some(freeze) = self.freezes.front_mut() {
+            freeze.0 = freeze.0.saturating_sub(1);
+        }
     }
 
     /// Whether it answers for the address: open, under a live lease.
