@@ -162,7 +162,7 @@ impl Group {
         if self.leads() && self.phase == Phase::Member {
             self.give_orders(now, &mut out);
         }
-        self.changed |= self.holdings.take_changed();
+        self.changed |= self.holdings.take_changed() || self.lease_is_short(now);
         if self.changed || now >= self.next_heartbeat {
             self.heartbeat(now, &mut out);
         }
@@ -195,10 +195,6 @@ impl Group {
         let Some(until) = self.sent_until else { return };
         if now >= until {
             self.lapse(now, until, out);
-        } else if now >= self.lease_until && self.lease_until > Time::ZERO {
-            // The quorum's part of the lease ran out: the hosts it counted on are silent.
-            self.lease_until = Time::ZERO;
-            self.holdings.withdraw_all(now, Reason::QuorumLost, out);
         }
     }
 
@@ -430,7 +426,8 @@ impl Group {
         }
     }
 
-    /// With fewer live hosts than the quorum asks for, nothing is held.
+    /// With fewer live hosts than the quorum asks for, nothing is held. The lease runs out before
+    /// that; until then nobody else takes anything over, and the lease may come back.
     fn check_quorum(&mut self, now: Time, out: &mut Vec<Action>) {
         let live = self.members.len() + 1;
         let met = u32::try_from(live).unwrap_or(u32::MAX) >= self.settings.quorum;
@@ -620,6 +617,14 @@ impl Group {
             n => self.members.heard_by_rank(n),
         };
         from.map_or(Time::ZERO, |from| from.min(now) + self.settings.lease)
+    }
+
+    /// A heartbeat of a host that the quorum hangs on was late or lost, so that the lease would run
+    /// out before the next renewal; and now that host was heard.
+    fn lease_is_short(&self, now: Time) -> bool {
+        self.lease_until < self.next_heartbeat
+            && self.lease_until < self.lease(now)
+            && self.holdings.any_listed()
     }
 
     fn message(&mut self, body: Body) -> Message {

@@ -392,6 +392,12 @@ impl Cluster {
         Duration::from_nanos(self.slowest)
     }
 
+    /// Until when a loss of two heartbeats in a row, or a cut, excuses anything.
+    #[must_use]
+    pub fn disturbed_until(&self) -> Nanos {
+        self.network.disturbed_until()
+    }
+
     fn index(&self, id: HostId) -> Option<usize> {
         self.hosts.iter().position(|host| host.id == id)
     }

@@ -11,6 +11,7 @@
 use std::time::Duration;
 
 use rais_tests::cluster::chaos::{self, Options};
+use rais_tests::cluster::network::Link;
 use rais_tests::cluster::{Cluster, Plan, address};
 
 const fn ms(n: u64) -> Duration {
@@ -60,5 +61,28 @@ fn two_pauses_in_one_turn() {
         cluster.pause_after(2, u32::try_from(1 + seed % 8).unwrap(), ms(180 + seed));
         cluster.run_for(ms(800));
         cluster.settle();
+    }
+}
+
+// Just enough hosts for the quorum, and one in twenty datagrams lost → a single lost heartbeat
+// neither moves an address nor silences its holder.
+#[test]
+fn quorum_bears_single_losses() {
+    for seed in 0..20 {
+        let mut plan = Plan::new(&[1, 1, 1]);
+        plan.quorum = 3;
+        let mut cluster = running(&plan, seed);
+        let moves = cluster.moves().len();
+        cluster.set_links(Link { loss: 20, ..Link::default() });
+        let calm = cluster.disturbed_until();
+        for _ in 0..2_000 {
+            cluster.run_for(ms(1));
+            // Two losses in a row are more than the quorum's lease bears.
+            if cluster.disturbed_until() > calm {
+                break;
+            }
+            assert_at_home(&cluster, &plan);
+            assert_eq!(cluster.moves().len(), moves);
+        }
     }
 }

@@ -107,6 +107,11 @@ impl Holdings {
         self.held.is_empty()
     }
 
+    /// Something is listed.
+    pub fn any_listed(&self) -> bool {
+        self.held.values().any(|holding| holding.stage != Stage::Clearing)
+    }
+
     /// What the heartbeat lists, ascending by address.
     pub fn served(&self) -> Vec<Served> {
         self.held
