@@ -10,7 +10,8 @@
 //! 2. the event;
 //! 3. on a tick: silent hosts are dead, orphans expire;
 //! 4. who leads; the leader's decisions (`control`);
-//! 5. a heartbeat, where one is due or what it says has changed.
+//! 5. addresses that are in place are opened, unless another host still lists them;
+//! 6. a heartbeat, where one is due or what it says has changed.
 
 mod control;
 mod election;
@@ -162,6 +163,7 @@ impl Group {
         if self.leads() && self.phase == Phase::Member {
             self.give_orders(now, &mut out);
         }
+        self.open_ready(now, &mut out);
         self.changed |= self.holdings.take_changed() || self.lease_is_short(now);
         if self.changed || now >= self.next_heartbeat {
             self.heartbeat(now, &mut out);
@@ -345,13 +347,11 @@ impl Group {
             };
             contested.insert((source, theirs.address));
             let settled = theirs.state == AddressState::Releasing;
-            let superseded = theirs.epoch > own.epoch;
-            let tied = theirs.epoch == own.epoch && theirs.state == AddressState::Online;
             let preferred = self.database.get(theirs.address).and_then(|e| e.preferred);
             let me = control::holder(self.settings.host, own.epoch, &own_info, preferred);
             let other = control::holder(source, theirs.epoch, &peer.info, preferred);
             let keeps = keeper(theirs.address, &[me, other]) == Some(self.settings.host);
-            if !settled && (superseded || (tied && !keeps)) {
+            if !settled && !keeps {
                 lost.push(theirs.address);
             }
         }
@@ -410,6 +410,16 @@ impl Group {
         }
         self.database.assigned(entry.address, entry.epoch);
         self.holdings.acquire(now, entry.address, entry.epoch, entry.reason, out);
+    }
+
+    /// Opens what is in place and listed by nobody else in sight. The leader that gave the order
+    /// may not hear a holder which this host hears: that one yields to the higher epoch first.
+    fn open_ready(&mut self, now: Time, out: &mut Vec<Action>) {
+        for address in self.holdings.ready() {
+            if !self.members.lists(address) {
+                self.holdings.open(now, address, out);
+            }
+        }
     }
 
     /// Removes hosts that have been silent for too long and addresses orphaned for too long.

@@ -86,3 +86,18 @@ fn quorum_bears_single_losses() {
         }
     }
 }
+
+// The leader does not hear the holder any more, but the host it picks instead does → that host
+// answers only after the holder has yielded.
+#[test]
+fn one_way_cut_from_holder_to_leader() {
+    for seed in 0..40 {
+        let mut cluster = running(&Plan::new(&[1, 0, 1]), seed);
+        cluster.set_cut(2, 0, true);
+        cluster.run_for(ms(2_000));
+        assert_eq!(cluster.answering(address(Some(2), 0)), [1]);
+        cluster.heal();
+        cluster.settle();
+        assert_eq!(cluster.answering(address(Some(2), 0)), [2]);
+    }
+}

@@ -1,13 +1,16 @@
 //! The addresses this host has: from the order to acquire to the last trace taken away.
 //!
 //! ```text
-//!            order            in place          script ended
-//! (none) ───────────► Configuring ──────► Starting ──────► Online
-//!    ▲                    │ failed           │ failed        │ order, tests, shutdown
-//!    │ taken away         ▼                  ▼               ▼
-//!    └───────────────  Clearing ◄──────────────────────── Stopping
-//!                                 fenced             script ended
+//!        order              in place       nobody else lists it     script ended
+//! (none) ─────► Configuring ───────► Ready ────────────────► Starting ─────► Online
+//!    ▲               │ failed          │ too late               │ failed      │ order, tests,
+//!    │ taken away    ▼                 ▼                        ▼             ▼ shutdown
+//!    └──────────  Clearing ◄─────────────────────────────────────────────  Stopping
+//!                                      fenced                       script ended
 //! ```
+//! `Ready` is passed in the same turn unless a host in sight still lists the address: a leader may
+//! have lost sight of a holder that this host still hears.
+//!
 //! From `Clearing` on the address is no longer listed: it is fenced before that is said, and stays
 //! fenced until it is off the interface. Losing the lease, a higher epoch elsewhere or a lost
 //! quorum lead from any stage to `Clearing` at once.
@@ -36,6 +39,8 @@ const CLEAR_AGAIN: Duration = Duration::from_secs(1);
 enum Stage {
     /// Being put on the interface; fenced.
     Configuring,
+    /// On the interface; fenced until no host in sight lists the address.
+    Ready,
     /// Open; the acquire script runs.
     Starting,
     Online,
@@ -65,7 +70,7 @@ impl Holding {
 
     fn state(&self) -> Option<AddressState> {
         match self.stage {
-            Stage::Configuring | Stage::Starting => Some(AddressState::Acquiring),
+            Stage::Configuring | Stage::Ready | Stage::Starting => Some(AddressState::Acquiring),
             Stage::Online => Some(AddressState::Online),
             Stage::Stopping => Some(AddressState::Releasing),
             Stage::Clearing => None,
@@ -175,9 +180,25 @@ impl Holdings {
         if let Err(error) = result {
             return self.fail(now, address, error, out);
         }
+        if let Some(holding) = self.held.get_mut(&address) {
+            holding.stage = Stage::Ready;
+        }
+    }
+
+    /// Addresses that could be opened, ascending.
+    pub fn ready(&self) -> Vec<IpAddr> {
+        let ready = self.held.iter().filter(|(_, holding)| holding.stage == Stage::Ready);
+        ready.map(|(&address, _)| address).collect()
+    }
+
+    /// Begins to answer for a ready address.
+    pub fn open(&mut self, now: Time, address: IpAddr, out: &mut Vec<Action>) {
         let script = self.limits.acquire_script;
         let Some(holding) = self.held.get_mut(&address) else { return };
-        let reason = holding.reason;
+        if holding.stage != Stage::Ready {
+            return;
+        }
+        let (epoch, reason) = (holding.epoch, holding.reason);
         holding.stage = Stage::Starting;
         holding.announcements = 0;
         holding.announce_at = now + ANNOUNCE_AGAIN;
@@ -272,7 +293,7 @@ impl Holdings {
                 let (script, epoch) = (AddressScript::Release, holding.epoch);
                 out.push(Action::RunScript { script, address, epoch, reason });
             }
-            Stage::Configuring | Stage::Starting | Stage::Online => {
+            Stage::Configuring | Stage::Ready | Stage::Starting | Stage::Online => {
                 self.clear(now, vec![address], Some(reason), out);
             }
             Stage::Stopping | Stage::Clearing => {}
@@ -344,7 +365,7 @@ impl Holdings {
         let limit = self.limits.action;
         for (address, stage, epoch) in overdue {
             match stage {
-                Stage::Configuring | Stage::Starting => {
+                Stage::Configuring | Stage::Ready | Stage::Starting => {
                     let error = format!("not acquired within {limit:?}");
                     self.fail(now, address, error, out);
                 }

@@ -1,6 +1,7 @@
 //! The other hosts: who is in sight, what they last said, and when silence makes one dead.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use rais_common::time::Time;
@@ -64,6 +65,13 @@ impl Membership {
         self.peers.len()
     }
 
+    /// Whether any host in sight lists the address, in whatever state.
+    pub fn lists(&self, address: IpAddr) -> bool {
+        self.peers
+            .values()
+            .any(|peer| peer.info.served.binary_search_by_key(&address, |s| s.address).is_ok())
+    }
+
     /// Whether a message is newer than everything heard from its source.
     pub fn is_fresh(&self, id: HostId, boot: u64, sequence: u64) -> bool {
         let last = match self.peers.get(&id) {
@@ -90,9 +98,11 @@ impl Membership {
         boot: u64,
         sequence: u64,
         at: Time,
-        info: HostInfo,
+        mut info: HostInfo,
         acknowledged: Option<(u64, u64)>,
     ) -> Option<Arrival> {
+        // As promised by the sender, but searched on that promise: see `lists`.
+        info.served.sort_unstable_by_key(|served| served.address);
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.available_since =
                 peer.available_since.filter(|_| peer.boot == boot).filter(|_| available(&info));
