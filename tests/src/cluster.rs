@@ -92,6 +92,8 @@ pub struct Cluster {
     /// Who opened an address last, and when.
     openers: BTreeMap<IpAddr, (usize, Nanos)>,
     moves: Vec<Move>,
+    /// When a leader last had an address released as a matter of policy.
+    policy_releases: BTreeMap<IpAddr, Nanos>,
     /// The longest time after a change at which an address was opened or fenced.
     slowest: Nanos,
     /// How one repeats the run.
@@ -134,6 +136,7 @@ impl Cluster {
             changed: 0,
             openers: BTreeMap::new(),
             moves: Vec::new(),
+            policy_releases: BTreeMap::new(),
             slowest: 0,
             repeat: format!("seed {seed}"),
             verbose: false,

@@ -74,16 +74,23 @@ impl Cluster {
         let holder = &self.hosts[from];
         let touched = holder.changed >= since || self.anything_failed;
         let unheard = self.network.host_disturbed_until(from) >= since;
-        let returns = self.hosts[to].settings.preferred.contains(&address);
-        if !touched && !unheard && !returns {
+        // With a quorum a holder also depends on everybody else.
+        let inquorate = holder.settings.quorum > 1 && self.quiet_since() >= since;
+        let ordered = self.policy_releases.get(&address).is_some_and(|&at| at >= since);
+        if !touched && !unheard && !inquorate && !ordered {
             self.fail(format_args!("I4: {address} moved from host {from} to {to} for no reason"));
         }
     }
 
-    /// A failback that was put off is a change of its own.
-    pub(super) fn check_order(&mut self, reason: Reason) {
-        let put_off = matches!(self.hosts[0].settings.failback, Failback::After(_));
-        if is_policy(reason) && (put_off || self.anything_failed) {
+    /// An order to release that needs nothing to have happened to the holder. A failback that was
+    /// put off is a change of its own.
+    pub(super) fn note_release(&mut self, leader: usize, address: IpAddr, reason: Reason) {
+        if !is_policy(reason) {
+            return;
+        }
+        self.policy_releases.insert(address, self.now);
+        let settings = &self.hosts[leader].settings;
+        if matches!(settings.failback, Failback::After(_)) || self.anything_failed {
             self.changed = self.now;
         }
     }

@@ -160,7 +160,9 @@ impl Cluster {
                 self.anything_failed = true;
                 self.changed = self.now;
             }
-            Report::Ordered { reason, .. } => self.check_order(*reason),
+            Report::Ordered { acquire: false, address, reason, .. } => {
+                self.note_release(index, *address, *reason);
+            }
             _ => {}
         }
     }
