@@ -239,10 +239,7 @@ async fn take_away(
 }
 
 /// Takes off the addresses that carry this program's mark, whatever the maps say.
-async fn take_off_marked(
-    addresses: &Addresses,
-    config: &Config,
-) -> anyhow::Result<Vec<String>> {
+async fn take_off_marked(addresses: &Addresses, config: &Config) -> anyhow::Result<Vec<String>> {
     let mut removed = Vec::new();
     for (&index, interface) in &service_interfaces(config) {
         for address in addresses.ours(index).await? {

@@ -147,14 +147,13 @@ impl Monitor {
         let realtime = means.realtime;
         let (tell, ended) = watch::channel(false);
         let end = End { group: name.clone(), agent: means.ended, ended: tell };
-        std::thread::Builder::new()
-            .name(format!("rais-{name}"))
-            .stack_size(DRIVER_STACK)
-            .spawn(move || {
+        std::thread::Builder::new().name(format!("rais-{name}")).stack_size(DRIVER_STACK).spawn(
+            move || {
                 let _end = end;
                 realtime::raise_this_thread(realtime);
                 driver.run();
-            })?;
+            },
+        )?;
         let arrivals = inbox.clone();
         let receive = ReceiveThread::spawn(&name, sockets, realtime, move |event| {
             driver::offer(&arrivals, event)

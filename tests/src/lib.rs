@@ -1,10 +1,10 @@
 //! Clusters to test on: simulated ones on virtual time, real ones as network namespaces.
 
-pub mod messages;
+pub mod cluster;
 pub mod demo;
+pub mod messages;
 pub mod netns;
 pub mod packet;
 pub mod probe;
 pub mod status;
 pub mod wait;
-pub mod cluster;

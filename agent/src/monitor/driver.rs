@@ -156,8 +156,8 @@ impl Driver {
                     tracing::error!(%address, %error, "the address stays fenced on this host");
                 }
             }
-            Action::Heartbeat { message, lease_until } => {
-                return self.heartbeat(now, &message, lease_until);
+            Action::Heartbeat { message, lease_until, renew_before } => {
+                return self.heartbeat(now, &message, lease_until, renew_before);
             }
             Action::Send(message) => {
                 self.send(&message);
@@ -195,9 +195,15 @@ impl Driver {
         }
     }
 
-    /// Sends, and renews the lease only after it left on at least one interface.
-    fn heartbeat(&mut self, at: Time, message: &Message, lease_until: Time) -> Outcome {
-        if !self.send(message) {
+    /// Sends, and renews the lease only after it left on at least one interface, and in time.
+    fn heartbeat(
+        &mut self,
+        at: Time,
+        message: &Message,
+        lease_until: Time,
+        renew_before: Time,
+    ) -> Outcome {
+        if !self.send(message) || clock::now() >= renew_before {
             return Outcome::Done;
         }
         match self.plane.lease(lease_until) {
@@ -237,6 +243,7 @@ fn fall_silent(plane: &mut dyn DataPlane, error: &crate::data_plane::DataPlaneEr
 }
 
 /// Hands an event to a driver if there is room. False where it was dropped.
+#[must_use]
 pub fn offer(inbox: &SyncSender<Input>, event: Event) -> bool {
     match inbox.try_send(Input::Event(event)) {
         Ok(()) => true,
@@ -247,6 +254,7 @@ pub fn offer(inbox: &SyncSender<Input>, event: Event) -> bool {
 /// Hands an event to a driver, waiting while its inbox is full: for results that must not be lost.
 /// The driver empties its inbox at least once a heartbeat, and waits for nobody. False where it
 /// has ended.
+#[must_use]
 pub fn deliver(inbox: &SyncSender<Input>, event: Event) -> bool {
     inbox.send(Input::Event(event)).is_ok()
 }

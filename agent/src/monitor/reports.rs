@@ -1,6 +1,5 @@
 //! What a group reports becomes an event, a log line and, where one is configured, a notice.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::scripts::{Notice, Scripts};
 use crate::clock;
-use crate::events::{self, EventLog};
+use crate::events::{self, Event as Record, EventLog};
 use crate::group::{HostId, Report};
 
 /// Most reports that wait to be written down.
@@ -65,64 +64,23 @@ fn notice(report: &Report) -> Option<Notice> {
 }
 
 /// A report of `host` as an event.
-fn event(group: &str, host: HostId, report: Report) -> events::Event {
-    let base = events::Event {
+fn event(group: &str, host: HostId, report: Report) -> Record {
+    let base = Record {
         time: events::rfc3339(clock::wall_nanos()),
         group: group.to_owned(),
-        ..events::Event::default()
+        ..Record::default()
     };
-    let me = Some(host.0);
-    let kind = |kind: &str| events::Event { kind: kind.to_owned(), ..base.clone() };
-    let about = |name: &str, who: HostId| events::Event { to: Some(who.0), ..kind(name) };
-    let with = |name: &str, detail: String| events::Event { detail: Some(detail), ..kind(name) };
-    let failed = |name: &str, address: IpAddr, epoch: u64, error: String| events::Event {
-        address: Some(address),
-        to: me,
-        epoch: Some(epoch),
-        ..with(name, error)
-    };
+    let kind = |kind: &str| Record { kind: kind.to_owned(), ..base.clone() };
+    let about = |name: &str, who: HostId| Record { to: Some(who.0), ..kind(name) };
+    let with = |name: &str, detail: String| Record { detail: Some(detail), ..kind(name) };
     match report {
         Report::Leader(Some(leader)) => about("leader", leader),
         Report::Leader(None) => kind("no-leader"),
         Report::HostUp(who) => about("host-up", who),
         Report::HostDown(who) => about("host-down", who),
         Report::HostLeft(who) => about("host-left", who),
-        Report::Ordered { acquire, address, from, to, epoch, reason } => events::Event {
-            address: Some(address),
-            from: from.map(|h| h.0),
-            to: acquire.then_some(to.0),
-            reason: Some(reason.word().to_owned()),
-            epoch: Some(epoch),
-            decided_by: me,
-            ..kind(if acquire { "acquire-ordered" } else { "release-ordered" })
-        },
-        Report::Acquired { address, epoch, reason, took } => events::Event {
-            address: Some(address),
-            to: me,
-            reason: Some(reason.word().to_owned()),
-            epoch: Some(epoch),
-            took_ms: Some(millis(took)),
-            ..kind("acquired")
-        },
-        Report::Released { address, epoch, reason } => events::Event {
-            address: Some(address),
-            from: me,
-            reason: Some(reason.word().to_owned()),
-            epoch: Some(epoch),
-            ..kind("released")
-        },
-        Report::AcquireFailed { address, epoch, error } => {
-            failed("acquire-failed", address, epoch, error)
-        }
-        Report::ReleaseFailed { address, epoch, error } => {
-            failed("release-failed", address, epoch, error)
-        }
         Report::TestFailed { detail } => with("test-failed", detail),
         Report::TestPassed => kind("test-passed"),
-        Report::CannotAssign(address) => events::Event {
-            address: Some(address),
-            ..with("cannot-assign", "no host can take it".to_owned())
-        },
         Report::LeaseLapsed { late, addresses } => with(
             "lease-lapsed",
             format!("without a lease for {late:.1?}: {addresses} addresses withdrawn"),
@@ -131,22 +89,74 @@ fn event(group: &str, host: HostId, report: Report) -> events::Event {
             if met { "quorum-met" } else { "quorum-lost" },
             format!("{live} hosts are in sight"),
         ),
-        Report::PreferredTwice { address, hosts: [first, second] } => events::Event {
-            address: Some(address),
-            ..with(
-                "preferred-twice",
-                format!("{first} and {second} both call it theirs; the first is believed"),
-            )
-        },
-        Report::Conflict { address, mac } => events::Event {
-            address: Some(address),
-            ..with("conflict", format!("claimed by {}", hex(mac)))
-        },
         Report::Quiesced(true) => kind("quiesced"),
         Report::Quiesced(false) => kind("resumed"),
         Report::BootRaised => {
             with("boot-raised", "others remember a later start: is the clock right?".to_owned())
         }
+        Report::Ordered { address, .. }
+        | Report::Acquired { address, .. }
+        | Report::AcquireFailed { address, .. }
+        | Report::Released { address, .. }
+        | Report::ReleaseFailed { address, .. }
+        | Report::PreferredTwice { address, .. }
+        | Report::Conflict { address, .. }
+        | Report::CannotAssign(address) => {
+            about_address(Record { address: Some(address), ..base }, host, report)
+        }
+    }
+}
+
+/// A report about an address, added to what all of them have.
+fn about_address(base: Record, host: HostId, report: Report) -> Record {
+    let me = Some(host.0);
+    let kind = |kind: &str| Record { kind: kind.to_owned(), ..base.clone() };
+    let with = |name: &str, detail: String| Record { detail: Some(detail), ..kind(name) };
+    match report {
+        Report::Ordered { acquire, from, to, epoch, reason, .. } => Record {
+            from: from.map(|h| h.0),
+            to: acquire.then_some(to.0),
+            reason: Some(reason.word().to_owned()),
+            epoch: Some(epoch),
+            decided_by: me,
+            ..kind(if acquire { "acquire-ordered" } else { "release-ordered" })
+        },
+        Report::Acquired { epoch, reason, took, .. } => Record {
+            to: me,
+            reason: Some(reason.word().to_owned()),
+            epoch: Some(epoch),
+            took_ms: Some(millis(took)),
+            ..kind("acquired")
+        },
+        Report::Released { epoch, reason, .. } => Record {
+            from: me,
+            reason: Some(reason.word().to_owned()),
+            epoch: Some(epoch),
+            ..kind("released")
+        },
+        Report::AcquireFailed { epoch, error, .. } => {
+            Record { to: me, epoch: Some(epoch), ..with("acquire-failed", error) }
+        }
+        Report::ReleaseFailed { epoch, error, .. } => {
+            Record { from: me, epoch: Some(epoch), ..with("release-failed", error) }
+        }
+        Report::PreferredTwice { hosts: [first, second], .. } => with(
+            "preferred-twice",
+            format!("{first} and {second} both call it theirs; the first is believed"),
+        ),
+        Report::Conflict { mac, .. } => with("conflict", format!("claimed by {}", hex(mac))),
+        Report::CannotAssign(_) => with("cannot-assign", "no host can take it".to_owned()),
+        // Not about an address.
+        Report::Leader(_)
+        | Report::HostUp(_)
+        | Report::HostDown(_)
+        | Report::HostLeft(_)
+        | Report::TestFailed { .. }
+        | Report::TestPassed
+        | Report::LeaseLapsed { .. }
+        | Report::Quorum { .. }
+        | Report::Quiesced(_)
+        | Report::BootRaised => base,
     }
 }
 

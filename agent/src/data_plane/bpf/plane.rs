@@ -180,7 +180,7 @@ impl Reader {
     /// The kernel refused to read a map.
     pub fn group_traffic(&self) -> Result<Traffic, BpfError> {
         let mut sum = Traffic::default();
-        for entry in self.addresses.iter() {
+        for entry in &self.addresses {
             let (key, entry) =
                 entry.map_err(|error| BpfError::new("reading the service addresses", error))?;
             if entry.group_slot == self.slot && key.ifindex == self.ifindex {
