@@ -23,6 +23,9 @@ pub const FLOATING: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 100);
 pub const TIMEOUT: Duration = Duration::from_millis(35);
 /// Time between two heartbeats.
 pub const HEARTBEAT: Duration = Duration::from_millis(10);
+/// Fewest hosts among which addresses may be held. With 1, a host that is cut off takes every
+/// address for itself, and when the cut heals two hosts answer until one hears the other.
+pub const QUORUM: u32 = 2;
 /// How long the client is watched after a fault. An address that is not back by then is lost.
 pub const OBSERVED: Duration = Duration::from_secs(2);
 /// How long anything that should happen may take before the demonstration gives up.
@@ -242,6 +245,7 @@ fn start_host(bed: &Bed, number: u8) -> Result<Host> {
         timeout: TIMEOUT,
         preferred: vec![preferred(&host)],
         floating: vec![FLOATING],
+        quorum: QUORUM,
     };
     host.start_agent(&config.toml(&host, &bed.key_file()?))?;
     Ok(host)

