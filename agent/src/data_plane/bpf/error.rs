@@ -10,7 +10,7 @@ use nix::libc;
 pub enum BpfError {
     /// The agent may not.
     #[error(
-        "{what}: not permitted. Run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON \
+        "{what}: not permitted. Run as root, or with CAP_BPF and CAP_NET_ADMIN \
          (CAP_SYS_ADMIN to mount bpffs)"
     )]
     NoPermission {
@@ -94,4 +94,34 @@ pub(super) fn errno(error: &(dyn Error + 'static)) -> Option<i32> {
         next = error.source();
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Input: an error number, plain and buried in a library's error. Output: the kind of error.
+    #[test]
+    fn failures_are_sorted_by_their_number() {
+        let cases = [
+            (libc::EPERM, "not permitted"),
+            (libc::EACCES, "not permitted"),
+            (libc::ENOSYS, "has no BPF"),
+            (libc::ENODEV, "has no BPF"),
+            (libc::ENOMEM, ""),
+        ];
+        for (number, expected) in cases {
+            let plain = io::Error::from_raw_os_error(number);
+            let buried = aya::maps::MapError::SyscallError(aya::sys::SyscallError {
+                call: "bpf_map_update_elem",
+                io_error: io::Error::from_raw_os_error(number),
+            });
+            for error in [BpfError::new("trying", plain), BpfError::new("trying", buried)] {
+                let text = error.to_string();
+                assert!(text.starts_with("trying"), "{text}");
+                assert!(text.contains(expected), "{number}: {text}");
+                assert_eq!(text == "trying", expected.is_empty(), "{number}: {text}");
+            }
+        }
+    }
 }
