@@ -8,6 +8,7 @@
 
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
 #![allow(
     missing_docs,
     reason = "the program macro does not hand comments on; nothing else is public"
@@ -24,7 +25,7 @@ use aya_ebpf::programs::XdpContext;
 
 use rais_common::arp;
 
-use packet::{ETHERNET, Packet};
+use packet::Packet;
 
 /// What becomes of a packet.
 #[derive(Clone, Copy)]
@@ -42,14 +43,11 @@ enum Fate {
 #[xdp]
 pub fn rais_xdp(context: XdpContext) -> u32 {
     let mut packet = Packet::new(context);
-    let Some((ethertype, payload)) = packet.ethertype() else {
-        return XDP_PASS;
-    };
-    let fate = match ethertype {
-        arp::ETHERTYPE if payload == ETHERNET => responder::arp(&mut packet),
-        arp::ETHERTYPE => responder::tagged_arp(&packet, payload),
-        packet::IPV4 => traffic::ipv4(&packet, payload),
-        packet::IPV6 => traffic::ipv6(&packet, payload),
+    let fate = match packet.ethertype() {
+        Some(arp::ETHERTYPE) if packet.is_tagged() => responder::tagged_arp(&packet),
+        Some(arp::ETHERTYPE) => responder::arp(&mut packet),
+        Some(packet::IPV4) => traffic::ipv4(&packet),
+        Some(packet::IPV6) => traffic::ipv6(&packet),
         _ => Fate::Pass,
     };
     match fate {

@@ -1,8 +1,15 @@
 //! The one way to a packet's bytes: every access is checked against the packet's end, as the
 //! verifier demands, and all pointers of this program to packet memory are in here.
+//!
+//! Only constants are ever added to such a pointer. A number out of a register would do for root,
+//! but the verifier demands `CAP_PERFMON` for it, and the agent shall get by with `CAP_BPF` and
+//! `CAP_NET_ADMIN`. Hence `moved`.
 
 #![allow(unsafe_code, reason = "packet memory is reached by pointer; see each SAFETY")]
 
+use core::arch::asm;
+
+use aya_ebpf::helpers::generated::bpf_xdp_get_buff_len;
 use aya_ebpf::programs::XdpContext;
 use rais_common::arp;
 
@@ -17,8 +24,8 @@ const VLAN_TAG: u16 = 0x8100;
 const SERVICE_TAG: u16 = 0x88a8;
 /// The VLAN in a tag's first two bytes; the rest is the priority.
 const VLAN_ID: u16 = 0x0fff;
-/// Length of an Ethernet header without a tag.
-pub const ETHERNET: usize = size_of::<Ethernet>();
+/// Length of a tag.
+const TAG: usize = 4;
 
 /// Headers that may be read straight from a packet.
 ///
@@ -29,14 +36,8 @@ pub unsafe trait Header {}
 /// An Ethernet header.
 #[repr(C)]
 struct Ethernet {
-    addresses: [u8; 12],
-    ethertype: [u8; 2],
-}
-
-/// What comes between an Ethernet header that announces a tag, and the payload.
-#[repr(C)]
-struct Tag {
-    priority_vlan: [u8; 2],
+    destination: [u8; 6],
+    source: [u8; 6],
     ethertype: [u8; 2],
 }
 
@@ -95,67 +96,131 @@ macro_rules! headers {
     )+ };
 }
 
-headers!(Ethernet: 14, Tag: 4, Ipv4: 20, Ipv6: 40, Tcp: 14, Solicitation: 24, arp::Frame: 42);
+headers!(Ethernet: 14, Ipv4: 20, Ipv6: 40, Tcp: 14, Solicitation: 24, arp::Frame: 42);
 
-/// The packet being looked at.
-pub struct Packet {
-    context: XdpContext,
+/// A packet's address so many bytes on. The compiler cannot see what happens here, so it keeps the
+/// branch it stands in and does not make one addition out of several branches, by a number in a
+/// register. (`black_box` would put the pointer on the stack, in a place that is used again for
+/// something else, which also takes `CAP_PERFMON`.)
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "packet pointers do not survive a BPF function call")]
+fn moved<const BYTES: usize>(mut address: usize) -> usize {
+    // SAFETY: adds a constant to a register, and nothing else.
+    unsafe {
+        asm!("{0} += {1}", inout(reg) address, const BYTES, options(nomem, nostack));
+    }
+    address
 }
 
+/// Where the payload of an Ethernet frame begins.
+pub const PAYLOAD: usize = size_of::<Ethernet>();
+
+/// The packet being looked at.
+///
+/// A priority tag is skipped by moving the start over it: the fields before it then read as
+/// nonsense, the type and all that follows it are where they are in an untagged frame.
+pub struct Packet {
+    context: XdpContext,
+    /// Address of the first byte, or of the first but four.
+    start: usize,
+    tagged: bool,
+}
+
+#[allow(clippy::inline_always, reason = "packet pointers do not survive a BPF function call")]
 impl Packet {
     /// The packet of this run.
     #[inline(always)]
-    #[allow(clippy::inline_always, reason = "packet pointers do not survive a BPF function call")]
     pub fn new(context: XdpContext) -> Self {
-        Self { context }
-    }
-
-    /// What the frame carries on no VLAN, and the offset where that begins. None: nothing of that
-    /// kind, or cut off.
-    #[inline(always)]
-    #[allow(clippy::inline_always, reason = "packet pointers do not survive a BPF function call")]
-    pub fn ethertype(&self) -> Option<(u16, usize)> {
-        let outer = u16::from_be_bytes(self.at::<Ethernet>(0)?.ethertype);
-        if outer != VLAN_TAG && outer != SERVICE_TAG {
-            return Some((outer, ETHERNET));
+        let start = context.data();
+        let mut packet = Self { context, start, tagged: false };
+        if packet.has_priority_tag() {
+            packet.start = moved::<TAG>(start);
+            packet.tagged = true;
         }
-        let tag = self.at::<Tag>(ETHERNET)?;
-        let vlan = u16::from_be_bytes(tag.priority_vlan) & VLAN_ID;
-        let inner = u16::from_be_bytes(tag.ethertype);
-        (vlan == 0).then_some((inner, ETHERNET + size_of::<Tag>()))
+        packet
     }
 
-    /// The header `offset` bytes from the packet's start, where it lies wholly within.
+    /// Whether there is a tag that names no VLAN.
     #[inline(always)]
-    #[allow(clippy::inline_always, reason = "packet pointers do not survive a BPF function call")]
+    fn has_priority_tag(&self) -> bool {
+        let tagged = matches!(self.ethertype(), Some(VLAN_TAG | SERVICE_TAG));
+        // Laid over the tag, the last two bytes of the source are the tag's own.
+        tagged
+            && self.at::<Ethernet>(TAG).is_some_and(|shifted| {
+                let [.., high, low] = shifted.source;
+                u16::from_be_bytes([high, low]) & VLAN_ID == 0
+            })
+    }
+
+    /// Whether a priority tag was skipped.
+    #[inline(always)]
+    pub fn is_tagged(&self) -> bool {
+        self.tagged
+    }
+
+    /// What the frame carries. None: cut off.
+    #[inline(always)]
+    pub fn ethertype(&self) -> Option<u16> {
+        self.at::<Ethernet>(0).map(|header| u16::from_be_bytes(header.ethertype))
+    }
+
+    /// The header `offset` bytes from the packet's start, where it lies wholly within. `offset` is
+    /// a constant.
+    #[inline(always)]
     pub fn at<T: Header>(&self, offset: usize) -> Option<&T> {
-        // SAFETY: `bounded` vouches for the bytes, `Header` for their reading; nobody writes to
-        // them while `self` is borrowed.
-        self.bounded::<T>(offset).map(|header| unsafe { &*header })
+        self.within(self.start + offset)
+    }
+
+    /// The header `offset` bytes and so many words of four bytes, at most 15, from the packet's
+    /// start. `offset` is a constant.
+    #[inline(always)]
+    pub fn at_words<T: Header>(&self, offset: usize, words: u8) -> Option<&T> {
+        let mut address = self.start + offset;
+        if words & 1 != 0 {
+            address = moved::<4>(address);
+        }
+        if words & 2 != 0 {
+            address = moved::<8>(address);
+        }
+        if words & 4 != 0 {
+            address = moved::<16>(address);
+        }
+        if words & 8 != 0 {
+            address = moved::<32>(address);
+        }
+        self.within(address)
     }
 
     /// As [`at`](Self::at), to be changed.
     #[inline(always)]
-    #[allow(clippy::inline_always, reason = "packet pointers do not survive a BPF function call")]
     pub fn at_mut<T: Header>(&mut self, offset: usize) -> Option<&mut T> {
-        // SAFETY: as in `at`; `self` is borrowed for writing, so this is the only reference.
-        self.bounded::<T>(offset).map(|header| unsafe { &mut *header })
+        // SAFETY: as in `within`; `self` is borrowed for writing, so this is the only reference.
+        self.bounded::<T>(self.start + offset).map(|header| unsafe { &mut *header })
+    }
+
+    /// The header at an address, where it lies wholly within the packet.
+    #[inline(always)]
+    fn within<T: Header>(&self, address: usize) -> Option<&T> {
+        // SAFETY: `bounded` vouches for the bytes, `Header` for their reading; nobody writes to
+        // them while `self` is borrowed.
+        self.bounded::<T>(address).map(|header| unsafe { &*header })
     }
 
     /// A pointer to `T` all of whose bytes are in the packet.
     #[inline(always)]
-    #[allow(clippy::inline_always, reason = "packet pointers do not survive a BPF function call")]
-    fn bounded<T: Header>(&self, offset: usize) -> Option<*mut T> {
-        let start = self.context.data();
-        if start + offset + size_of::<T>() > self.context.data_end() {
-            return None;
-        }
-        Some((start + offset) as *mut T)
+    fn bounded<T: Header>(&self, address: usize) -> Option<*mut T> {
+        let header = address as *mut T;
+        // SAFETY: packets are not at address zero. Said aloud, because the comparison that an
+        // `Option` of a reference would be tested by takes `CAP_PERFMON` as well.
+        unsafe { core::hint::assert_unchecked(!header.is_null()) };
+        (address + size_of::<T>() <= self.context.data_end()).then_some(header)
     }
 
-    /// Length of the frame in bytes, without the frame check sequence.
+    /// Length of the frame in bytes, with its tag, without the frame check sequence. Asked of the
+    /// kernel (5.18 or later), since the difference of two pointers takes `CAP_PERFMON`, too.
     pub fn length(&self) -> u64 {
-        (self.context.data_end() - self.context.data()) as u64
+        // SAFETY: the context is that of this run.
+        unsafe { bpf_xdp_get_buff_len(self.context.ctx) }
     }
 
     /// Index of the interface it came in.

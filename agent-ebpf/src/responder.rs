@@ -4,7 +4,7 @@ use rais_common::arp::{self, Frame, Kind, Verdict};
 use rais_common::maps::{ConflictEvent, ServiceKey, mapped};
 
 use crate::maps::Owned;
-use crate::packet::{ETHERNET, Packet};
+use crate::packet::Packet;
 use crate::{Fate, maps};
 
 /// An ARP packet in an untagged frame.
@@ -32,11 +32,11 @@ pub fn arp(packet: &mut Packet) -> Fate {
     }
 }
 
-/// An ARP packet that begins at `payload`, behind a priority tag. Rare, so the kernel may answer
-/// it; but only while we would.
-pub fn tagged_arp(packet: &Packet, payload: usize) -> Fate {
-    // Laid over the tag, the Ethernet header of `Frame` is not one. Refusal does not look at it.
-    let Some(frame) = packet.at::<Frame>(payload - ETHERNET) else {
+/// An ARP packet behind a priority tag. Rare, so the kernel may answer it; but only while we would.
+pub fn tagged_arp(packet: &Packet) -> Fate {
+    // The Ethernet header is cut into by the skipped tag. Refusal does not look at it.
+    let Some(frame) = packet.at::<Frame>(0) else {
+        maps::count(|c| c.arp_malformed += 1);
         return Fate::Pass;
     };
     match judge(frame, packet.interface()) {

@@ -353,3 +353,25 @@ fn the_maps_name_their_fields() {
         }
     });
 }
+
+// Input: the object, loaded by a user with two capabilities. Output: the verifier takes it; other
+// ways to reach a packet's bytes would need CAP_PERFMON as well.
+#[test]
+fn two_capabilities_suffice() {
+    Lab::run(|_| {
+        let object = Path::new("/mnt/object");
+        std::fs::write(object, rais::data_plane::bpf::OBJECT).unwrap();
+        let bpffs = Path::new("/mnt/user");
+        std::fs::create_dir(bpffs).unwrap();
+        let owner = Some("uid=65534,mode=0700");
+        mount(Some("bpf"), bpffs, Some("bpf"), MsFlags::empty(), owner).unwrap();
+        let two = "+bpf,+net_admin";
+        let output = Command::new("setpriv")
+            .args(["--reuid=65534", "--clear-groups", &format!("--bounding-set=-all,{two}")])
+            .args([&format!("--inh-caps={two}"), &format!("--ambient-caps={two}")])
+            .args(["bpftool", "prog", "load", "/mnt/object", "/mnt/user/program", "type", "xdp"])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    });
+}

@@ -41,9 +41,7 @@ impl BpfPlane {
     pub fn attach(&self, interface: &Interface, mode: XdpMode) -> Result<Attachment, BpfError> {
         let mut object = self.load()?;
         let program = xdp_program(&mut object)?;
-        program
-            .load()
-            .map_err(|error| BpfError::new("loading the XDP program into the kernel", error))?;
+        program.load().map_err(not_loaded)?;
 
         let name = &interface.name;
         let state = interface::state(interface.index)
@@ -127,6 +125,16 @@ pub(super) fn xdp_program(object: &mut aya::Ebpf) -> Result<&mut Xdp, BpfError> 
     program
         .and_then(TryInto::try_into)
         .map_err(|error| BpfError::new("finding `rais_xdp` in the object", error))
+}
+
+/// The error for a program the kernel did not take. Its verifier says EACCES where it refuses a
+/// program, which is no lack of privilege.
+fn not_loaded(error: aya::programs::ProgramError) -> BpfError {
+    let what = "loading the XDP program into the kernel".to_owned();
+    match errno(&error) {
+        Some(libc::EACCES) => BpfError::Other { what, source: Box::new(error) },
+        _ => BpfError::new(what, error),
+    }
 }
 
 /// Replaces the program in a pinned link (`bpf_link_update`). A renamed interface has its link

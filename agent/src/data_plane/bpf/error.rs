@@ -21,7 +21,7 @@ pub enum BpfError {
     },
     /// The kernel cannot.
     #[error(
-        "{what}: this kernel has no BPF for it. Linux 5.9 or later with CONFIG_BPF_SYSCALL and \
+        "{what}: this kernel has no BPF for it. Linux 5.18 or later with CONFIG_BPF_SYSCALL and \
          bpffs is needed"
     )]
     Unsupported {
