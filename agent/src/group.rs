@@ -80,6 +80,7 @@ pub struct Group {
 
     next_heartbeat: Time,
     last_turn: Time,
+    last_tick: Time,
     /// Nobody is judged silent before this.
     judge_from: Time,
     /// What the heartbeat says has changed since the last one.
@@ -121,6 +122,7 @@ impl Group {
             random: Random::new(settings.seed),
             next_heartbeat: now,
             last_turn: now,
+            last_tick: now,
             judge_from: now,
             changed: false,
             stopped: false,
@@ -135,11 +137,12 @@ impl Group {
         let judge = self.members.next_expiry(timeout).map(|t| t.max(self.judge_from));
         let joined = (self.phase == Phase::Joining).then_some(self.joining_until);
         let order = self.leads().then(|| self.leading_since + timeout);
-        // What was due already and could not be done waits for the next heartbeat.
+        // What was due at the last tick and could not be done waits for the next heartbeat. What
+        // fell due since, while other events were handled, does not.
         [judge, joined, order]
             .into_iter()
             .flatten()
-            .filter(|&t| t > self.last_turn)
+            .filter(|&t| t > self.last_tick)
             .fold(self.next_heartbeat, Time::min)
     }
 
@@ -153,6 +156,7 @@ impl Group {
         let tick = matches!(event, Event::Tick);
         self.apply(now, event, &mut out);
         if tick {
+            self.last_tick = now;
             self.judge(now, &mut out);
             self.holdings.tick(now, &mut out);
         }
@@ -310,13 +314,13 @@ impl Group {
             self.changed = true;
             out.push(Action::Report(Report::BootRaised));
         }
+        for record in &info.database {
+            self.database.merge(record, at, self.settings.orphan_timeout);
+        }
         for served in &info.host.served {
             if served.state == AddressState::Online {
                 self.database.served(served.address, source, served.epoch);
             }
-        }
-        for record in &info.database {
-            self.database.merge(record, at, self.settings.orphan_timeout);
         }
         let Some(arrival) =
             self.members.update(source, boot, sequence, at, info.host, acknowledged)
@@ -530,13 +534,13 @@ impl Group {
         let situation = Situation {
             now,
             me,
-            boot: self.boot,
             members,
             others: &self.members,
             database: &self.database,
             failback: self.settings.failback,
             placement: self.settings.placement,
             stuck_after: self.settings.action_limit * 2 + timeout,
+            timeout,
         };
         let decisions = self.control.decide(&situation, &mut self.random);
         self.carry_out(now, &decisions, out);
@@ -588,9 +592,9 @@ impl Group {
         let order = Order { to, entries: entries.to_vec() };
         let body = if acquire { Body::Acquire(order) } else { Body::Release(order) };
         let message = self.message(body);
-        let sequence = message.sequence;
+        let number = (message.boot, message.sequence);
         for entry in entries {
-            let pending = Pending { to, to_boot, sequence, given: now, acquire };
+            let pending = Pending { to, to_boot, message: number, given: now, acquire };
             self.control.sent(entry.address, pending);
             if acquire {
                 self.database.assigned(entry.address, entry.epoch);

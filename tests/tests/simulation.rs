@@ -10,6 +10,7 @@
 
 use std::time::Duration;
 
+use rais::group::Failback;
 use rais_tests::cluster::chaos::{self, Options};
 use rais_tests::cluster::network::Link;
 use rais_tests::cluster::{Cluster, Plan, address};
@@ -99,5 +100,246 @@ fn one_way_cut_from_holder_to_leader() {
         cluster.heal();
         cluster.settle();
         assert_eq!(cluster.answering(address(Some(2), 0)), [2]);
+    }
+}
+
+// The holder's links are cut in silence → another host answers within the timeout and a bit.
+#[test]
+fn silent_cut_of_holder() {
+    for seed in 0..20 {
+        let mut cluster = running(&Plan::new(&[1, 1, 1]), seed);
+        cluster.set_interface(2, false);
+        cluster.run_for(TAKEN_OVER);
+        let answering = cluster.answering(address(Some(2), 0));
+        assert_eq!(answering.len(), 1);
+        assert_ne!(answering, [2]);
+        cluster.set_interface(2, true);
+        cluster.settle();
+        assert_eq!(cluster.answering(address(Some(2), 0)), [2], "back at its preferred host");
+    }
+}
+
+// The leader, which holds an address too, is cut off → the next id leads, its address is taken
+// over; when it is back it leads again.
+#[test]
+fn silent_cut_of_leader() {
+    for seed in 0..20 {
+        let mut cluster = running(&Plan::new(&[1, 1, 1]), seed);
+        assert_eq!(cluster.leader(2), Some(0));
+        cluster.set_interface(0, false);
+        // The followers have to notice, each for itself, and to say whom they follow.
+        cluster.run_for(TAKEN_OVER + ms(100));
+        assert_eq!(cluster.leader(2), Some(1));
+        assert_eq!(cluster.answering(address(Some(0), 0)).len(), 1);
+        cluster.set_interface(0, true);
+        cluster.settle();
+        assert_eq!(cluster.leader(2), Some(0));
+        assert_eq!(cluster.answering(address(Some(0), 0)), [0]);
+    }
+}
+
+// SIGKILL of the holder's agent → the data plane falls silent by itself, then another answers.
+#[test]
+fn crash_of_holder() {
+    for seed in 0..20 {
+        let mut cluster = running(&Plan::new(&[1, 1, 1]), seed);
+        cluster.crash(2);
+        assert_eq!(cluster.answering(address(Some(2), 0)), [2], "pinned");
+        cluster.run_for(ms(255));
+        assert!(cluster.answering(address(Some(2), 0)).is_empty(), "the lease has ended");
+        cluster.run_for(TAKEN_OVER - ms(255));
+        assert_eq!(cluster.answering(address(Some(2), 0)).len(), 1);
+    }
+}
+
+// SIGSTOP of the holder for every span around lease and timeout → never two (I1), and in order
+// again afterwards (I2).
+#[test]
+fn pause_of_holder() {
+    for span in (10..600).step_by(7) {
+        let mut cluster = running(&Plan::new(&[1, 1, 1]), span);
+        cluster.pause(2, ms(span));
+        cluster.run_for(ms(span));
+        cluster.settle();
+        assert_eq!(cluster.answering(address(Some(2), 0)), [2]);
+    }
+}
+
+// A pause that no lease outlives, between any two of the actions that acquiring takes.
+#[test]
+fn pause_in_the_middle_of_actions() {
+    for steps in 0..24 {
+        let mut plan = Plan::new(&[1, 1, 1]);
+        plan.scripts = true;
+        let mut cluster = running(&plan, u64::from(steps));
+        cluster.crash(1);
+        cluster.run_for(ms(200));
+        cluster.pause_after(0, steps, ms(420));
+        cluster.pause_after(2, steps, ms(400));
+        cluster.run_for(ms(1_500));
+        cluster.settle();
+        assert_eq!(cluster.answering(address(Some(1), 0)).len(), 1);
+    }
+}
+
+// SIGTERM → the address is on another host after one message each way, long before any timeout.
+#[test]
+fn shutdown_hands_over() {
+    for seed in 0..20 {
+        let mut cluster = running(&Plan::new(&[1, 1, 1]), seed);
+        cluster.shutdown(2);
+        cluster.run_for(ms(12));
+        let answering = cluster.answering(address(Some(2), 0));
+        assert_eq!(answering.len(), 1);
+        assert_ne!(answering, [2]);
+        assert!(!cluster.runs(2));
+    }
+}
+
+// Crash and restart before anybody noticed → the address is taken over at once, because the new
+// agent lists nothing, and comes home when it has joined.
+#[test]
+fn restart_within_the_timeout() {
+    for seed in 0..20 {
+        let mut cluster = running(&Plan::new(&[1, 1, 1]), seed);
+        cluster.crash(2);
+        cluster.run_for(ms(30));
+        cluster.start(2);
+        cluster.run_for(ms(12));
+        assert_eq!(cluster.answering(address(Some(2), 0)).len(), 1);
+        cluster.settle();
+        assert_eq!(cluster.answering(address(Some(2), 0)), [2]);
+    }
+}
+
+// A host with a lower id than all others joins → it leads, and no address moves.
+#[test]
+fn new_leader_moves_nothing() {
+    for seed in 0..20 {
+        let mut plan = Plan::new(&[0, 1, 1]);
+        plan.floating = 3;
+        let mut cluster = Cluster::new(&plan, seed);
+        cluster.start(1);
+        cluster.start(2);
+        cluster.settle();
+        let moves = cluster.moves().len();
+        cluster.start(0);
+        cluster.settle();
+        assert_eq!(cluster.leader(2), Some(0));
+        assert_eq!(cluster.moves().len(), moves);
+    }
+}
+
+// The holder hears nobody any more but is heard → nothing moves for that, in either direction of
+// the healing.
+#[test]
+fn deaf_holder() {
+    for seed in 0..20 {
+        let mut cluster = running(&Plan::new(&[1, 1, 1]), seed);
+        cluster.set_cut(0, 2, true);
+        cluster.set_cut(1, 2, true);
+        cluster.run_for(ms(2_000));
+        cluster.heal();
+        cluster.settle();
+        assert_eq!(cluster.answering(address(Some(2), 0)), [2]);
+    }
+}
+
+// Without a quorum both sides of a partition serve everything, under the same epochs; after the
+// healing one of each pair yields.
+#[test]
+fn partition_with_equal_epochs() {
+    for seed in 0..20 {
+        let mut plan = Plan::new(&[1, 1, 1, 1]);
+        plan.floating = 2;
+        let mut cluster = running(&plan, seed);
+        cluster.partition(&[&[0, 1], &[2, 3]]);
+        cluster.run_for(ms(2_000));
+        for address in cluster.addresses() {
+            assert_eq!(cluster.answering(address).len(), 2);
+        }
+        let healed = cluster.now();
+        cluster.heal();
+        // A heartbeat from each side, and the handling.
+        cluster.run_for(ms(110));
+        for address in cluster.addresses() {
+            assert!(cluster.answering(address).len() <= 1, "{} ns", cluster.now() - healed);
+        }
+        cluster.settle();
+        assert_at_home(&cluster, &plan);
+    }
+}
+
+// With a quorum only the larger side serves, and the smaller is silent before the larger begins.
+#[test]
+fn partition_with_quorum() {
+    for seed in 0..20 {
+        let mut plan = Plan::new(&[1, 1, 1]);
+        plan.quorum = 2;
+        let mut cluster = running(&plan, seed);
+        cluster.partition(&[&[0], &[1, 2]]);
+        for _ in 0..200 {
+            cluster.run_for(ms(10));
+            for address in cluster.addresses() {
+                assert!(cluster.answering(address).len() <= 1);
+            }
+        }
+        for address in cluster.addresses() {
+            let answering = cluster.answering(address);
+            assert!(answering == [1] || answering == [2]);
+        }
+        cluster.heal();
+        cluster.settle();
+        assert_at_home(&cluster, &plan);
+    }
+}
+
+// Too few hosts for the quorum → nobody answers.
+#[test]
+fn no_quorum_no_service() {
+    let mut plan = Plan::new(&[1, 1, 1]);
+    plan.quorum = 2;
+    let mut cluster = running(&plan, 1);
+    cluster.crash(1);
+    cluster.crash(2);
+    cluster.run_for(ms(400));
+    assert!(cluster.addresses().into_iter().all(|a| cluster.answering(a).is_empty()));
+}
+
+// The preferred host fails its tests, passes again, and has its address back.
+#[test]
+fn preferred_host_returns() {
+    for failback in [Failback::Immediate, Failback::After(ms(1_000)), Failback::Never] {
+        let mut plan = Plan::new(&[1, 1, 0]);
+        plan.failback = failback;
+        let mut cluster = running(&plan, 5);
+        let home = address(Some(1), 0);
+        cluster.set_health(1, false);
+        cluster.run_for(ms(20));
+        assert_eq!(cluster.answering(home), [2], "the spare is to take it");
+        cluster.set_health(1, true);
+        cluster.run_for(ms(500));
+        assert_eq!(cluster.answering(home) == [1], failback == Failback::Immediate);
+        cluster.run_for(ms(2_000));
+        assert_eq!(cluster.answering(home) == [1], failback != Failback::Never);
+    }
+}
+
+// A quiesced host keeps what it has and is given nothing.
+#[test]
+fn quiesced_host() {
+    let mut cluster = running(&Plan::new(&[1, 1, 1]), 9);
+    cluster.quiesce(1, true);
+    cluster.settle();
+    assert_eq!(cluster.answering(address(Some(1), 0)), [1]);
+    cluster.crash(2);
+    cluster.settle();
+    assert_eq!(cluster.answering(address(Some(2), 0)), [0]);
+}
+
+#[test]
+fn random_runs() {
+    for seed in 1..=120 {
+        chaos::run(seed, Options::default());
     }
 }

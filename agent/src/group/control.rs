@@ -43,7 +43,6 @@ pub(super) enum Decision {
 pub(super) struct Situation<'a> {
     pub now: Time,
     pub me: HostId,
-    pub boot: u64,
     /// Ascending by id.
     pub members: Vec<Member<'a>>,
     pub others: &'a Membership,
@@ -52,6 +51,8 @@ pub(super) struct Situation<'a> {
     pub placement: Placement,
     /// After what time acquiring or releasing counts as failed.
     pub stuck_after: Duration,
+    /// After what time an order that waits somewhere is not obeyed any more.
+    pub timeout: Duration,
 }
 
 /// An order that has been given and not yet been acknowledged.
@@ -59,8 +60,8 @@ pub(super) struct Situation<'a> {
 pub(super) struct Pending {
     pub to: HostId,
     pub to_boot: u64,
-    /// Of the message it went in.
-    pub sequence: u64,
+    /// Boot and sequence of the message it went in.
+    pub message: (u64, u64),
     pub given: Time,
     pub acquire: bool,
 }
@@ -73,7 +74,7 @@ struct Row {
     holders: Vec<(HostId, AddressState, u64)>,
 }
 
-/// What the leader remembers between two turns. A new leader starts from nothing.
+/// What the leader remembers between two turns.
 #[derive(Debug, Default)]
 pub(super) struct Control {
     pending: BTreeMap<IpAddr, Pending>,
@@ -85,9 +86,10 @@ pub(super) struct Control {
 }
 
 impl Control {
-    /// Forgets everything: this host does not lead any more.
+    /// Another host leads, or this one again: starts from nothing but the orders that may still be
+    /// on their way. A host that led for an instant only in between has not stopped them.
     pub fn clear(&mut self) {
-        *self = Self::default();
+        *self = Self { pending: std::mem::take(&mut self.pending), ..Self::default() };
     }
 
     /// Addresses that no host can take.
@@ -270,9 +272,11 @@ fn is_open(address: IpAddr, pending: &Pending, situation: &Situation<'_>) -> boo
     if taken {
         return false;
     }
-    // It has handled a later message of ours, or takes no orders from us any more.
-    let handled = peer.acknowledged >= Some((situation.boot, pending.sequence));
-    let deaf = peer.info.leader != Some(situation.me) && peer.heard > pending.given;
+    // It has handled a later message of ours, or does not hear us at all. That it follows another
+    // leader is not enough: it may follow us again when the order arrives.
+    let handled = peer.acknowledged >= Some(pending.message);
+    let follows = peer.info.leader == Some(situation.me);
+    let deaf = !follows && situation.now.since(pending.given) >= situation.timeout;
     !handled && !deaf
 }
 

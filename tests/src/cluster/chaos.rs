@@ -39,8 +39,11 @@ pub fn run(seed: u64, options: Options) -> Outcome {
     let mut random = Random::new(seed);
     let plan = random_plan(&mut random, options.hosts);
     let mut cluster = Cluster::new(&plan, random.next());
-    let hosts = options.hosts.map(|n| format!(" --hosts {n}")).unwrap_or_default();
-    cluster.repeat_with(format!("cargo xtask simulate --seed {seed} --seeds 1{hosts}"));
+    let mut options_given = options.hosts.map(|n| format!(" --hosts {n}")).unwrap_or_default();
+    if options.happenings != Options::default().happenings {
+        options_given += &format!(" --happenings {}", options.happenings);
+    }
+    cluster.repeat_with(format!("cargo xtask simulate --seed {seed} --seeds 1{options_given}"));
     if options.verbose {
         cluster.be_verbose();
         println!("{plan:#?}");

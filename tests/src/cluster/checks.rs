@@ -90,7 +90,7 @@ impl Cluster {
         }
         self.policy_releases.insert(address, self.now);
         let settings = &self.hosts[leader].settings;
-        if matches!(settings.failback, Failback::After(_)) || self.anything_failed {
+        if matches!(settings.failback, Failback::After(_)) {
             self.changed = self.now;
         }
     }

@@ -160,8 +160,14 @@ impl Cluster {
                 self.anything_failed = true;
                 self.changed = self.now;
             }
-            Report::Ordered { acquire: false, address, reason, .. } => {
-                self.note_release(index, *address, *reason);
+            Report::Ordered { acquire, address, reason, .. } => {
+                // Hosts that refused an address may be given it again at any later time.
+                if self.anything_failed {
+                    self.changed = self.now;
+                }
+                if !acquire {
+                    self.note_release(index, *address, *reason);
+                }
             }
             _ => {}
         }
