@@ -38,6 +38,18 @@ fn assert_at_home(cluster: &Cluster, plan: &Plan) {
     }
 }
 
+// Hosts whose clocks differ start together → every address is opened once, at home.
+#[test]
+fn cold_start_moves_nothing() {
+    for seed in 0..20 {
+        let mut plan = Plan::new(&[2, 1, 1, 0]);
+        plan.failback = Failback::Never;
+        let cluster = running(&plan, seed);
+        assert_at_home(&cluster, &plan);
+        assert_eq!(cluster.moves().len(), 4);
+    }
+}
+
 // Three hosts start at once, and each sees the others join when it begins to take part → they still
 // agree on a leader before anyone gives orders; all addresses come home.
 #[test]

@@ -2,7 +2,8 @@
 //!
 //! The rules are those of the control thread, in this order; the first that applies decides:
 //! 1. acquiring or releasing anywhere: wait, but not for ever;
-//! 2. nobody holds it: the preferred host, else a spare, else an eligible host;
+//! 2. nobody holds it: the preferred host, else a spare, else an eligible host (one that nobody
+//!    ever held waits while its preferred host is joining);
 //! 3. held, but not by its available preferred host: failback by policy;
 //! 4. several holders: one keeps it, the others release.
 //!
@@ -175,6 +176,9 @@ impl Control {
         load: &mut BTreeMap<HostId, usize>,
         random: &mut Random,
     ) -> Option<Decision> {
+        if awaits_preferred(situation, address, row) {
+            return None;
+        }
         let able = |m: &&Member<'_>| can_take(m, address);
         let preferred = situation.members.iter().find(|m| Some(m.host) == row.preferred && able(m));
         let to = preferred.map(|m| m.host).or_else(|| {
@@ -283,6 +287,18 @@ fn is_open(address: IpAddr, pending: &Pending, situation: &Situation<'_>) -> boo
 /// Whether a host can be assigned this address now.
 fn can_take(member: &Member<'_>, address: IpAddr) -> bool {
     available(member.info) && member.follows && !member.info.refused.contains(&address)
+}
+
+/// Nobody has had the address yet and its preferred host is about to take part: hosts that start
+/// together do not end their joining together, and the first of them is not to take everything.
+fn awaits_preferred(situation: &Situation<'_>, address: IpAddr, row: &Row) -> bool {
+    situation.database.epoch(address) == 0
+        && situation.members.iter().any(|m| {
+            Some(m.host) == row.preferred
+                && m.info.phase == Phase::Joining
+                && m.info.ok
+                && !m.info.quiesced
+        })
 }
 
 fn fails_back(situation: &Situation<'_>, address: IpAddr, row: &Row, holder: HostId) -> bool {
