@@ -117,6 +117,8 @@ impl Cluster {
                 [] if quorate && able => {
                     self.fail(format_args!("I2: nobody answers for {address}"));
                 }
+                // When a host can take it again, that will be a change.
+                [] if quorate => self.changed = self.now,
                 [] => {}
                 &[only] => self.check_holder(only, address, quorate),
                 _ => self.fail(format_args!("I2: {answering:?} answer for {address}")),
