@@ -661,3 +661,6 @@ impl Group {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

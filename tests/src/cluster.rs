@@ -94,6 +94,8 @@ pub struct Cluster {
     moves: Vec<Move>,
     /// When a leader last had an address released as a matter of policy.
     policy_releases: BTreeMap<IpAddr, Nanos>,
+    /// When a host last went on after a pause, perhaps with a message from before it.
+    thawed: Nanos,
     /// The longest time after a change at which an address was opened or fenced.
     slowest: Nanos,
     /// How one repeats the run.
@@ -137,6 +139,7 @@ impl Cluster {
             openers: BTreeMap::new(),
             moves: Vec::new(),
             policy_releases: BTreeMap::new(),
+            thawed: 0,
             slowest: 0,
             repeat: format!("seed {seed}"),
             verbose: false,
@@ -201,6 +204,7 @@ impl Cluster {
             Happening::Thaw { host, incarnation } => {
                 if self.hosts[host].incarnation == incarnation {
                     self.hosts[host].paused = false;
+                    self.thawed = self.now;
                     self.note_change(host, "goes on");
                     self.drive(host);
                 }

@@ -356,3 +356,6 @@ fn why_unserved(situation: &Situation<'_>, address: IpAddr, from: Option<HostId>
         Some(_) => Reason::Unserved,
     }
 }
+
+#[cfg(test)]
+mod tests;

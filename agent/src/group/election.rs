@@ -34,3 +34,6 @@ pub(super) fn may_order(
         .all(|(_, peer)| peer.info.leader == Some(me));
     followed || now >= since + timeout
 }
+
+#[cfg(test)]
+mod tests;

@@ -456,3 +456,6 @@ impl Holdings {
         self.held.get(&address).is_some_and(|h| h.epoch == epoch && h.stage == stage)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -116,9 +116,10 @@ pub enum Action {
     },
     /// Data plane, inline: this one is no longer this host's.
     Forget(IpAddr),
-    /// Send a heartbeat over every control interface. If it left on at least one, and the clock,
-    /// read again after sending, shows less than `renew_before`, renew the lease and report
-    /// [`Event::HeartbeatSent`]. Otherwise do neither.
+    /// Send a heartbeat over every control interface, unless the clock shows `renew_before` or
+    /// later: what it says is out of date then, and the next turn will say so. If it left on at
+    /// least one, and the clock, read again after sending, still shows less than `renew_before`,
+    /// renew the lease and report [`Event::HeartbeatSent`]. Otherwise do neither.
     Heartbeat {
         /// An [`Info`](super::Info).
         message: Message,

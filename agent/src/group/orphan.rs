@@ -134,3 +134,6 @@ impl Database {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -104,3 +104,6 @@ impl Random {
         usize::try_from(mix(self.0) % n).unwrap_or(0)
     }
 }
+
+#[cfg(test)]
+mod tests;

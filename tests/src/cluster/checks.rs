@@ -72,7 +72,8 @@ impl Cluster {
         self.moves.push(Move { at, address, from, to });
         let Some((from, since)) = before else { return };
         let holder = &self.hosts[from];
-        let touched = holder.changed >= since || self.anything_failed;
+        // A host that was paused may say what was true before the others started anew.
+        let touched = holder.changed.max(self.thawed) >= since || self.anything_failed;
         let unheard = self.network.host_disturbed_until(from) >= since;
         // With a quorum a holder also depends on everybody else.
         let inquorate = holder.settings.quorum > 1 && self.quiet_since() >= since;

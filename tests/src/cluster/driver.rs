@@ -100,7 +100,8 @@ impl Cluster {
                 plane.fenced.remove(&address);
             }
             Action::Heartbeat { message, lease_until, renew_before } => {
-                if self.send(index, &message) {
+                let in_time = self.hosts[index].clock.at(self.now) < renew_before;
+                if in_time && self.send(index, &message) {
                     let at = self.hosts[index].turn;
                     let check = Step::Check { at, lease_until, renew_before };
                     self.hosts[index].steps.push_front(check);

@@ -86,9 +86,10 @@ impl Network {
         let path = self.path(from, to);
         let lost = path.cut || random.per_mille(path.link.loss);
         if heartbeat {
-            path.lost |= lost;
             // One loss alone is borne; a second one, or a pause on top of it, may not be.
-            if path.lost && now - path.heard > 2 * h + h / 5 {
+            let twice = path.lost && lost;
+            path.lost |= lost;
+            if twice || (path.lost && now - path.heard > 2 * h + h / 5) {
                 path.disturbed_until = path.disturbed_until.max(now + timeout + 3 * h);
             }
             if !lost {

@@ -1,0 +1,134 @@
+//! What the database makes of claims, records and the passing of time.
+
+use std::net::Ipv4Addr;
+
+use super::*;
+
+const YEAR: Duration = Duration::from_hours(365 * 24);
+
+fn host(n: u8) -> HostId {
+    HostId(IpAddr::V4(Ipv4Addr::new(10, 77, 0, n)))
+}
+
+fn addr(n: u8) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(10, 78, 0, n))
+}
+
+fn secs(n: u64) -> Time {
+    Time::from_nanos(n * 1_000_000_000)
+}
+
+fn record(preferred: Option<u8>, age: Duration, epoch: u64) -> Record {
+    Record { address: addr(9), preferred: preferred.map(host), age, epoch }
+}
+
+fn claimed(seen: Time) -> Database {
+    let mut database = Database::default();
+    database.claim(addr(9), Some(host(2)), seen, |_| true);
+    database
+}
+
+// last seen s, now n, timeout t → gone exactly when n - s >= t
+#[test]
+fn expiry() {
+    for (seen, now, timeout, valid) in [
+        (0, 9, 10, true),
+        (0, 10, 10, false),
+        (5, 14, 10, true),
+        (5, 15, 10, false),
+        (20, 10, 10, true),
+    ] {
+        let mut database = claimed(secs(seen));
+        database.expire(secs(now), Duration::from_secs(timeout));
+        assert_eq!(database.get(addr(9)).is_some(), valid, "{seen} {now} {timeout}");
+    }
+}
+
+// At the ends of time → no overflow, nothing vanishes early.
+#[test]
+fn extremes() {
+    for (seen, now, timeout, valid) in [
+        (Time::ZERO, Time::END, Duration::MAX, true),
+        (Time::ZERO, Time::END, Duration::from_nanos(u64::MAX), false),
+        (Time::END, Time::ZERO, Duration::from_nanos(1), true),
+        (Time::END, Time::END, Duration::from_nanos(1), true),
+        (Time::ZERO, Time::ZERO, Duration::ZERO, false),
+    ] {
+        let mut database = claimed(seen);
+        database.expire(now, timeout);
+        assert_eq!(database.get(addr(9)).is_some(), valid, "{seen:?} {now:?} {timeout:?}");
+    }
+    let mut database = Database::default();
+    database.merge(&record(Some(2), Duration::from_nanos(u64::MAX), 1), secs(1), Duration::MAX);
+    assert_eq!(database.get(addr(9)).map(|e| e.seen), Some(Time::ZERO));
+}
+
+// The preferred host is seen again → the timer starts anew. An older sighting → changes nothing.
+#[test]
+fn reset_by_return() {
+    let mut database = claimed(secs(0));
+    database.claim(addr(9), Some(host(2)), secs(8), |_| true);
+    database.claim(addr(9), Some(host(2)), secs(3), |_| true);
+    database.expire(secs(17), Duration::from_secs(10));
+    assert_eq!(database.get(addr(9)).map(|e| e.seen), Some(secs(8)));
+}
+
+// A record of another host → the younger sighting and the higher epoch win; one as old as the
+// timeout → not taken up.
+#[test]
+fn merge() {
+    let mut database = claimed(secs(100));
+    database.merge(&record(Some(3), Duration::from_secs(30), 7), secs(110), YEAR);
+    let entry = *database.get(addr(9)).unwrap();
+    assert_eq!((entry.preferred, entry.seen, entry.epoch), (Some(host(2)), secs(100), 7), "older");
+    database.merge(&record(Some(3), Duration::from_secs(1), 5), secs(110), YEAR);
+    let entry = *database.get(addr(9)).unwrap();
+    assert_eq!((entry.preferred, entry.seen, entry.epoch), (Some(host(3)), secs(109), 7));
+    database.merge(&record(None, Duration::ZERO, 0), secs(200), YEAR);
+    assert_eq!(database.get(addr(9)).unwrap().preferred, Some(host(3)), "not made floating");
+
+    let mut database = Database::default();
+    database.merge(&record(Some(2), YEAR, 1), secs(0), YEAR);
+    assert_eq!(database.iter().count(), 0);
+}
+
+// old preference, new claim, old one still claims → preference, and who stands if both claim it
+#[test]
+fn claims() {
+    for (old, new, still, preferred, twice) in [
+        (None, Some(3), false, Some(3), None),
+        (Some(2), None, true, Some(2), None),
+        (Some(2), None, false, None, None),
+        (Some(2), Some(3), true, Some(2), Some(2)),
+        (Some(3), Some(2), true, Some(2), Some(2)),
+        (Some(2), Some(3), false, Some(3), None),
+        (Some(2), Some(2), true, Some(2), None),
+    ] {
+        let mut database = Database::default();
+        database.claim(addr(9), old.map(host), secs(0), |_| true);
+        let stands = database.claim(addr(9), new.map(host), secs(0), |_| still);
+        let entry = database.get(addr(9)).unwrap();
+        assert_eq!((entry.preferred, stands), (preferred.map(host), twice.map(host)));
+    }
+}
+
+// Epochs only rise; of unknown addresses nothing is remembered.
+#[test]
+fn epochs() {
+    let mut database = claimed(secs(0));
+    database.assigned(addr(9), 5);
+    database.assigned(addr(9), 4);
+    database.served(addr(9), host(3), 3);
+    assert_eq!(database.epoch(addr(9)), 5);
+    assert_eq!(database.get(addr(9)).unwrap().last_holder, Some(host(3)));
+    database.assigned(addr(8), 5);
+    assert_eq!(database.epoch(addr(8)), 0);
+}
+
+// What is told of an address: its age at that moment.
+#[test]
+fn records() {
+    let mut database = claimed(secs(10));
+    database.assigned(addr(9), 3);
+    assert_eq!(database.records(secs(14)), [record(Some(2), Duration::from_secs(4), 3)]);
+}
