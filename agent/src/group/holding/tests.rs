@@ -1,1 +1,320 @@
+//! Stage and event → actions, in order.
 
+use std::net::Ipv4Addr;
+
+use super::*;
+
+const LIMIT: Duration = Duration::from_secs(10);
+
+fn addr(n: u8) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(10, 78, 0, n))
+}
+
+fn at(ms: u64) -> Time {
+    Time::from_nanos(ms * 1_000_000)
+}
+
+fn holdings(scripts: bool) -> Holdings {
+    Holdings::new(Limits { action: LIMIT, acquire_script: scripts, release_script: scripts })
+}
+
+fn failed() -> Result<(), String> {
+    Err("no".to_owned())
+}
+
+/// What a list of actions does, as words.
+fn words(actions: &[Action]) -> Vec<&'static str> {
+    actions
+        .iter()
+        .map(|action| match action {
+            Action::Fence(_) => "fence",
+            Action::Open { .. } => "open",
+            Action::Forget(_) => "forget",
+            Action::Configure { .. } => "configure",
+            Action::Deconfigure { .. } => "deconfigure",
+            Action::RunScript { script: AddressScript::Acquire, .. } => "acquire script",
+            Action::RunScript { script: AddressScript::Release, .. } => "release script",
+            Action::Announce(_) => "announce",
+            Action::Report(Report::Acquired { .. }) => "acquired",
+            Action::Report(Report::AcquireFailed { .. }) => "acquire failed",
+            Action::Report(Report::Released { .. }) => "released",
+            Action::Report(Report::ReleaseFailed { .. }) => "release failed",
+            _ => "other",
+        })
+        .collect()
+}
+
+/// An address at a stage, reached the usual way at time 0.
+fn brought_to(stage: Stage, scripts: bool) -> Holdings {
+    let mut holdings = holdings(scripts);
+    let out = &mut Vec::new();
+    holdings.acquire(at(0), addr(1), 7, Reason::Unserved, out);
+    if stage == Stage::Configuring {
+        return holdings;
+    }
+    holdings.configured(at(0), addr(1), 7, Ok(()), out);
+    if stage == Stage::Ready {
+        return holdings;
+    }
+    holdings.open(at(0), addr(1), out);
+    if stage == Stage::Starting {
+        return holdings;
+    }
+    holdings.script_ended(at(0), AddressScript::Acquire, addr(1), 7, Ok(()), out);
+    match stage {
+        Stage::Stopping => holdings.release(at(0), addr(1), Reason::Failback, out),
+        Stage::Clearing => {
+            holdings.withdraw_all(at(0), Reason::LeaseLapsed, out);
+        }
+        _ => {}
+    }
+    holdings
+}
+
+fn stage_of(holdings: &Holdings) -> Option<Stage> {
+    holdings.held.get(&addr(1)).map(|h| h.stage)
+}
+
+// order → fenced before it is configured; in place → nothing yet; nobody else lists it → open,
+// announced, and with a script not online before it has ended
+#[test]
+fn acquire() {
+    for scripts in [false, true] {
+        let mut holdings = holdings(scripts);
+        let mut out = Vec::new();
+        holdings.acquire(at(0), addr(1), 7, Reason::Unserved, &mut out);
+        assert_eq!(words(&out), ["fence", "configure"]);
+        assert_eq!(holdings.served()[0].state, AddressState::Acquiring);
+        out.clear();
+        holdings.configured(at(1), addr(1), 7, Ok(()), &mut out);
+        assert_eq!(words(&out), Vec::<&str>::new());
+        assert_eq!(holdings.ready(), [addr(1)]);
+        holdings.open(at(1), addr(1), &mut out);
+        if scripts {
+            assert_eq!(words(&out), ["open", "announce", "acquire script"]);
+            assert_eq!(holdings.served()[0].state, AddressState::Acquiring);
+            out.clear();
+            holdings.script_ended(at(2), AddressScript::Acquire, addr(1), 7, Ok(()), &mut out);
+            assert_eq!(words(&out), ["acquired"]);
+        } else {
+            assert_eq!(words(&out), ["open", "announce", "acquired"]);
+        }
+        assert_eq!(holdings.served()[0].state, AddressState::Online);
+        assert_eq!(holdings.epoch(addr(1)), Some(7));
+    }
+}
+
+// Something fails while acquiring → fenced first, taken away, refused, no release script.
+#[test]
+fn acquire_fails() {
+    type Failure = fn(&mut Holdings, &mut Vec<Action>);
+    let failures: [(Stage, Failure); 3] = [
+        (Stage::Configuring, |h, out| h.configured(at(1), addr(1), 7, failed(), out)),
+        (Stage::Starting, |h, out| h.open_failed(at(1), addr(1), 7, "no".to_owned(), out)),
+        (Stage::Starting, |h, out| {
+            h.script_ended(at(1), AddressScript::Acquire, addr(1), 7, failed(), out);
+        }),
+    ];
+    for (stage, failure) in failures {
+        let mut holdings = brought_to(stage, true);
+        let mut out = Vec::new();
+        failure(&mut holdings, &mut out);
+        assert_eq!(words(&out), ["fence", "deconfigure", "acquire failed"]);
+        assert_eq!(holdings.served(), []);
+        assert_eq!(holdings.refused(at(1)), [addr(1)]);
+    }
+}
+
+// Results for another epoch, or that come too late → nothing.
+#[test]
+fn stale_results() {
+    let out = &mut Vec::new();
+    let mut holdings = brought_to(Stage::Configuring, true);
+    holdings.configured(at(1), addr(1), 6, Ok(()), out);
+    holdings.script_ended(at(1), AddressScript::Acquire, addr(1), 7, Ok(()), out);
+    holdings.open_failed(at(1), addr(1), 7, String::new(), out);
+    holdings.deconfigured(at(1), addr(1), 7, Ok(()), out);
+    assert_eq!(stage_of(&holdings), Some(Stage::Configuring));
+    let mut holdings = brought_to(Stage::Clearing, true);
+    holdings.configured(at(1), addr(1), 7, Ok(()), out);
+    holdings.script_ended(at(1), AddressScript::Release, addr(1), 7, Ok(()), out);
+    holdings.deconfigured(at(1), addr(1), 6, Ok(()), out);
+    holdings.open(at(1), addr(1), out);
+    assert_eq!(stage_of(&holdings), Some(Stage::Clearing));
+    assert_eq!(words(out), Vec::<&str>::new());
+}
+
+// stage, release script → what an order to release does at once
+#[test]
+fn release() {
+    let clear = ["fence", "deconfigure", "released"].as_slice();
+    let after_script = ["fence", "release script", "deconfigure", "released"].as_slice();
+    for (stage, scripts, expected) in [
+        (Stage::Configuring, true, clear),
+        (Stage::Ready, true, clear),
+        (Stage::Starting, true, after_script),
+        (Stage::Online, false, clear),
+        (Stage::Online, true, ["release script"].as_slice()),
+        (Stage::Stopping, true, [].as_slice()),
+        (Stage::Clearing, true, [].as_slice()),
+    ] {
+        let mut holdings = brought_to(stage, scripts);
+        let mut out = Vec::new();
+        holdings.release(at(1), addr(1), Reason::Failback, &mut out);
+        assert_eq!(words(&out), expected, "{stage:?}");
+    }
+}
+
+// The release script ended, well or badly → fenced, not listed, taken away; off → forgotten.
+#[test]
+fn release_ends() {
+    for (result, expected) in [
+        (Ok(()), ["fence", "deconfigure", "released"].as_slice()),
+        (failed(), ["release failed", "fence", "deconfigure", "released"].as_slice()),
+    ] {
+        let mut holdings = brought_to(Stage::Stopping, true);
+        assert_eq!(holdings.served()[0].state, AddressState::Releasing);
+        let mut out = Vec::new();
+        holdings.script_ended(at(1), AddressScript::Release, addr(1), 7, result, &mut out);
+        assert_eq!(words(&out), expected);
+        assert_eq!(holdings.served(), []);
+        out.clear();
+        holdings.deconfigured(at(2), addr(1), 7, Ok(()), &mut out);
+        assert_eq!(words(&out), ["forget"]);
+        assert!(holdings.is_empty());
+    }
+}
+
+// Withdrawing, from any stage that is listed → the fence comes first, for all at once; then the
+// scripts. Not listed any more → nothing.
+#[test]
+fn withdraw() {
+    for stage in [Stage::Configuring, Stage::Ready, Stage::Starting, Stage::Online, Stage::Stopping]
+    {
+        let mut holdings = brought_to(stage, true);
+        let mut out = Vec::new();
+        holdings.acquire(at(0), addr(2), 1, Reason::Unserved, &mut out);
+        out.clear();
+        assert_eq!(holdings.withdraw_all(at(1), Reason::LeaseLapsed, &mut out), 2);
+        assert_eq!(out.first(), Some(&Action::Fence(vec![addr(1), addr(2)])), "{stage:?}");
+        assert_eq!(holdings.served(), []);
+        assert_eq!(holdings.withdraw_all(at(1), Reason::LeaseLapsed, &mut out), 0);
+    }
+}
+
+// Listed again while it is being taken away → acquired anew; the end of the taking away is
+// of no matter.
+#[test]
+fn acquire_while_clearing() {
+    let mut holdings = brought_to(Stage::Clearing, false);
+    let mut out = Vec::new();
+    assert_eq!(holdings.epoch(addr(1)), None);
+    holdings.acquire(at(1), addr(1), 8, Reason::Unserved, &mut out);
+    holdings.deconfigured(at(2), addr(1), 7, Ok(()), &mut out);
+    assert_eq!(words(&out), ["fence", "configure"]);
+    assert_eq!(stage_of(&holdings), Some(Stage::Configuring));
+}
+
+// A stage lasts longer than its limit → ended; taking away → tried again.
+#[test]
+fn overdue() {
+    for (stage, limit, expected) in [
+        (Stage::Configuring, 10_000, ["fence", "deconfigure", "acquire failed"].as_slice()),
+        (Stage::Ready, 10_000, &["fence", "deconfigure", "acquire failed"]),
+        (Stage::Starting, 10_000, &["announce", "fence", "deconfigure", "acquire failed"]),
+        (
+            Stage::Stopping,
+            10_000,
+            &["announce", "release failed", "fence", "deconfigure", "released"],
+        ),
+        // The script that goes before it may take as long again.
+        (Stage::Clearing, 20_000, &["deconfigure"]),
+    ] {
+        let mut holdings = brought_to(stage, true);
+        let mut early = Vec::new();
+        holdings.tick(at(limit - 1), &mut early);
+        let mut early = words(&early);
+        early.retain(|&word| word != "announce");
+        assert!(early.is_empty(), "{stage:?}: {early:?}");
+        let mut holdings = brought_to(stage, true);
+        let mut out = Vec::new();
+        holdings.tick(at(limit), &mut out);
+        assert_eq!(words(&out), expected, "{stage:?}");
+    }
+}
+
+// Taking away fails → reported, tried again after a second, until it works.
+#[test]
+fn deconfigure_again() {
+    let mut holdings = brought_to(Stage::Clearing, false);
+    let mut out = Vec::new();
+    holdings.deconfigured(at(5), addr(1), 7, failed(), &mut out);
+    assert_eq!(words(&out), ["release failed"]);
+    out.clear();
+    holdings.tick(at(1_004), &mut out);
+    assert!(out.is_empty());
+    holdings.tick(at(1_005), &mut out);
+    assert_eq!(words(&out), ["deconfigure"]);
+    assert!(!holdings.is_empty());
+}
+
+// Opened at 0 → announced again at these milliseconds, and no more.
+#[test]
+fn announcements() {
+    let mut holdings = brought_to(Stage::Online, false);
+    let mut announced = Vec::new();
+    for ms in (0..60_000).step_by(100) {
+        let mut out = Vec::new();
+        holdings.tick(at(ms), &mut out);
+        if !out.is_empty() {
+            assert_eq!(out, [Action::Announce(vec![addr(1)])]);
+            announced.push(ms);
+        }
+    }
+    assert_eq!(announced, [1_100, 2_200, 4_400, 8_800, 17_600]);
+    holdings.announce_again(at(60_000), |address| address == addr(2));
+    let mut out = Vec::new();
+    holdings.tick(at(60_000), &mut out);
+    assert!(out.is_empty(), "another address");
+    holdings.announce_again(at(60_000), |address| address == addr(1));
+    holdings.tick(at(60_000), &mut out);
+    assert_eq!(words(&out), ["announce"]);
+}
+
+// Fenced → never announced.
+#[test]
+fn fenced_is_not_announced() {
+    for stage in [Stage::Configuring, Stage::Ready, Stage::Clearing] {
+        let mut holdings = brought_to(stage, false);
+        let mut out = Vec::new();
+        holdings.announce_again(at(1), |_| true);
+        holdings.tick(at(1), &mut out);
+        assert!(out.is_empty(), "{stage:?}");
+    }
+}
+
+// failures in a row → refused for so many seconds; at most ten minutes. A success → from the
+// start again.
+#[test]
+fn refusal_backs_off() {
+    let mut holdings = holdings(false);
+    let out = &mut Vec::new();
+    let mut now = at(0);
+    let try_it = |holdings: &mut Holdings, now: Time, result, out: &mut Vec<Action>| {
+        holdings.acquire(now, addr(1), 7, Reason::Unserved, out);
+        holdings.configured(now, addr(1), 7, result, out);
+        holdings.open(now, addr(1), out);
+    };
+    for seconds in [10, 20, 40, 80, 160, 320, 600, 600] {
+        try_it(&mut holdings, now, failed(), out);
+        let until = now + Duration::from_secs(seconds);
+        assert_eq!(holdings.refused(until.minus(Duration::from_nanos(1))), [addr(1)]);
+        assert!(holdings.refused(until).is_empty());
+        holdings.tick(until, out);
+        now = until;
+    }
+    try_it(&mut holdings, now, Ok(()), out);
+    holdings.withdraw_all(now, Reason::LeaseLapsed, out);
+    try_it(&mut holdings, now, failed(), out);
+    assert!(holdings.refused(now + Duration::from_secs(10)).is_empty());
+}
