@@ -314,6 +314,7 @@ impl Group {
             self.changed = true;
             out.push(Action::Report(Report::BootRaised));
         }
+        self.members.told(now, at, &info.known, self.settings.timeout, self.settings.host);
         for record in &info.database {
             self.database.merge(record, at, self.settings.orphan_timeout);
         }

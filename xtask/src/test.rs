@@ -42,6 +42,9 @@ impl Run {
             run(&mut cargo(&["clippy", "--all-targets", "--", "-D", "warnings"]))
         })?;
         self.step("clippy of the XDP program", build_ebpf::clippy_ebpf)?;
+        self.step("agent", || {
+            run(&mut cargo(&["build", "-p", "rais", "-p", "rais-tests", "--bins"]))
+        })?;
         let members = ["-p", "rais", "-p", "rais-common", "-p", "xtask"];
         self.step("unit tests", || run(cargo(&["test", "-q"]).args(members)))?;
         self.step("unit tests of the test bed", || {
@@ -68,9 +71,6 @@ impl Run {
             }
             return Ok(());
         }
-        self.step("agent", || {
-            run(&mut cargo(&["build", "-p", "rais", "-p", "rais-tests", "--bins"]))
-        })?;
         for name in names {
             self.step(&format!("{name} tests"), || {
                 let test = ["test", "-q", "-p", "rais-tests", "--test", name];

@@ -1,3 +1,5 @@
+//! The control socket, over real sockets: request → reply.
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;

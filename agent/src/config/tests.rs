@@ -1,3 +1,5 @@
+//! A file → the configuration, or every mistake in it.
+
 mod cases;
 
 use std::io;

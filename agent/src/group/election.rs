@@ -5,6 +5,9 @@
 //! says it follows the new leader has shown, in the same message, what it took from the old one,
 //! and takes nothing from it any more. Hosts that are still joining have to follow as well: where
 //! two end their joining at the same moment, each sees the other join and would lead alone.
+//!
+//! It also waits, no longer than the timeout, for hosts that others hear and it does not yet: where
+//! a cut heals, the first host it hears again knows of the others, whose addresses are served.
 
 use std::time::Duration;
 
@@ -32,7 +35,7 @@ pub(super) fn may_order(
         .iter()
         .filter(|(_, peer)| peer.info.phase != Phase::Leaving)
         .all(|(_, peer)| peer.info.leader == Some(me));
-    followed || now >= since + timeout
+    (followed || now >= since + timeout) && !others.awaits_hidden(now, timeout)
 }
 
 #[cfg(test)]

@@ -49,6 +49,16 @@ pub(super) struct Membership {
     peers: BTreeMap<HostId, Peer>,
     /// Boot and sequence of hosts that fell silent, so that neither can be replayed.
     lost: BTreeMap<HostId, (u64, u64)>,
+    hidden: BTreeMap<HostId, Hidden>,
+}
+
+/// A host that another one in sight hears, and this one does not.
+#[derive(Clone, Copy, Debug)]
+struct Hidden {
+    /// When this host was first told.
+    since: Time,
+    /// When it will have been silent for the timeout to those who told.
+    until: Time,
 }
 
 impl Membership {
@@ -117,6 +127,7 @@ impl Membership {
         if self.peers.len() >= LIMIT {
             return None;
         }
+        self.hidden.remove(&id);
         let arrival =
             if self.lost.remove(&id).is_some() { Arrival::Returned } else { Arrival::New };
         let available_since = available(&info).then_some(at);
@@ -125,8 +136,28 @@ impl Membership {
         Some(arrival)
     }
 
+    /// Takes note of what a host in sight has heard: of others that it heard since this host did.
+    pub fn told(&mut self, now: Time, at: Time, known: &[Known], timeout: Duration, me: HostId) {
+        for other in known {
+            let news = self.is_fresh(other.id, other.boot, other.sequence);
+            let in_sight = other.id == me || self.peers.contains_key(&other.id);
+            if in_sight || !news || other.age >= timeout || self.hidden.len() >= LIMIT {
+                continue;
+            }
+            let until = at.minus(other.age) + timeout;
+            let hidden = self.hidden.entry(other.id).or_insert(Hidden { since: now, until });
+            hidden.until = hidden.until.max(until);
+        }
+    }
+
+    /// Whether others hear a host that this one does not, and may yet: it is given the timeout.
+    pub fn awaits_hidden(&self, now: Time, timeout: Duration) -> bool {
+        self.hidden.values().any(|hidden| now < hidden.until && now < hidden.since + timeout)
+    }
+
     /// Removes every host that has been silent for `timeout`.
     pub fn expire(&mut self, now: Time, timeout: Duration) -> Vec<Departure> {
+        self.hidden.retain(|_, hidden| now < hidden.until);
         let silent: Vec<HostId> = self
             .iter()
             .filter(|(_, peer)| now.since(peer.heard) >= timeout)

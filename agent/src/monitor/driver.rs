@@ -195,7 +195,8 @@ impl Driver {
         }
     }
 
-    /// Sends, and renews the lease only after it left on at least one interface, and in time.
+    /// Sends unless that has become too late, and renews the lease only after it left on at least
+    /// one interface, and in time.
     fn heartbeat(
         &mut self,
         at: Time,
@@ -203,7 +204,8 @@ impl Driver {
         lease_until: Time,
         renew_before: Time,
     ) -> Outcome {
-        if !self.send(message) || clock::now() >= renew_before {
+        let in_time = || clock::now() < renew_before;
+        if !in_time() || !self.send(message) || !in_time() {
             return Outcome::Done;
         }
         match self.plane.lease(lease_until) {

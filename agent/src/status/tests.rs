@@ -1,3 +1,5 @@
+//! A status → what people and programs see.
+
 use serde_json::Value;
 
 use super::*;

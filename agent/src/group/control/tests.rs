@@ -188,7 +188,7 @@ fn unserved_address() {
     let unable: [(&str, Change); 5] = [
         ("quiesced", |i| i.quiesced = true),
         ("not ok", |i| i.ok = false),
-        ("joining", |i| (i.phase, i.ok) = (Phase::Joining, false)),
+        ("joining", |i| (i.phase, i.quiesced) = (Phase::Joining, true)),
         ("leaving", |i| i.phase = Phase::Leaving),
         ("refuses", |i| i.refused.push(addr(9))),
     ];

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::super::HostInfo;
+use super::super::Known;
 use super::*;
 
 const T: Duration = Duration::from_millis(350);
@@ -75,5 +76,36 @@ fn agreement_before_orders() {
     ] {
         let may = may_order(host(5), at(0), at(now), T, &sight(&others));
         assert_eq!(may, expected, "{others:?} {now}");
+    }
+}
+
+// what a host in sight says of one that is not, and when → may give orders
+#[test]
+fn hosts_that_others_hear_are_awaited() {
+    let ms = Duration::from_millis;
+    let told = |known: Known| {
+        let mut others = sight(&[(6, Phase::Member, Some(5)), (7, Phase::Member, Some(5))]);
+        others.expire(at(0) + T, T);
+        // Host 6 is heard again, host 7 is not, of which message 1 was the last.
+        let info = sight(&[(6, Phase::Member, Some(5))]).get(host(6)).unwrap().info.clone();
+        others.update(host(6), 1, 2, at(400), info, None);
+        others.told(at(400), at(400), &[known], T, host(5));
+        others
+    };
+    let known = |n, sequence, age| Known { id: host(n), boot: 1, sequence, age: ms(age) };
+    for (known, now, expected) in [
+        (known(7, 1, 100), 400, true), // nothing that this host had not heard itself
+        (known(7, 2, 100), 400, false), // heard since
+        (known(7, 2, 100), 649, false),
+        (known(7, 2, 100), 650, true), // silent for the timeout to host 6 as well
+        (known(7, 2, 350), 400, true),
+        (known(8, 1, 0), 400, false), // never heard here
+        (known(8, 1, 0), 749, false),
+        (known(8, 1, 0), 750, true), // it had its time
+        (known(5, 9, 0), 400, true), // this host itself
+        (known(6, 9, 0), 400, true), // in sight
+    ] {
+        let may = may_order(host(5), at(0), at(now), T, &told(known));
+        assert_eq!(may, expected, "{known:?} {now}");
     }
 }
