@@ -69,7 +69,7 @@ pub struct Row {
 pub struct Seen {
     /// Longest silence of any of the addresses, in milliseconds.
     pub outage_ms: f64,
-    /// Echoes lost, of all the addresses.
+    /// Echoes lost to the address that lost most.
     pub lost: u64,
     /// For how long two hosts answered for one address (of all that are watched), in milliseconds.
     pub doubled_ms: f64,
@@ -83,7 +83,7 @@ impl Seen {
         let longest = |values: &mut dyn Iterator<Item = f64>| values.fold(0.0, f64::max);
         Self {
             outage_ms: longest(&mut touched().map(|seen| seen.outage_ms)),
-            lost: touched().map(|seen| seen.lost).sum(),
+            lost: touched().map(|seen| seen.lost).max().unwrap_or(0),
             doubled_ms: longest(&mut report.addresses.iter().map(|seen| seen.arp_doubled_ms)),
             stall_ms: report.longest_stall_ms,
         }
