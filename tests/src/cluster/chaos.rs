@@ -35,15 +35,16 @@ pub struct Outcome {
 }
 
 /// One random run. Panics where an invariant is violated, saying how to repeat it.
+#[must_use]
 pub fn run(seed: u64, options: Options) -> Outcome {
     let mut random = Random::new(seed);
     let plan = random_plan(&mut random, options.hosts);
     let mut cluster = Cluster::new(&plan, random.next());
-    let mut options_given = options.hosts.map(|n| format!(" --hosts {n}")).unwrap_or_default();
-    if options.happenings != Options::default().happenings {
-        options_given += &format!(" --happenings {}", options.happenings);
-    }
-    cluster.repeat_with(format!("cargo xtask simulate --seed {seed} --seeds 1{options_given}"));
+    let hosts = options.hosts.map(|n| format!(" --hosts {n}")).unwrap_or_default();
+    let happenings = options.happenings;
+    cluster.repeat_with(format!(
+        "cargo xtask simulate --seed {seed} --seeds 1 --happenings {happenings}{hosts}"
+    ));
     if options.verbose {
         cluster.be_verbose();
         println!("{plan:#?}");
@@ -68,7 +69,8 @@ fn random_plan(random: &mut Random, hosts: Option<usize>) -> Plan {
     let hosts = hosts.unwrap_or_else(|| 2 + random.index(5));
     let preferred: Vec<u8> = (0..hosts).map(|_| u8::try_from(random.below(3)).unwrap()).collect();
     let mut plan = Plan::new(&preferred);
-    plan.floating = u8::try_from(random.below(4)).unwrap();
+    let least = u64::from(preferred.iter().all(|&count| count == 0));
+    plan.floating = u8::try_from(random.between(least, 3)).unwrap();
     if hosts > 2 && random.per_mille(150) {
         plan.observers.push(random.index(hosts));
     }

@@ -103,6 +103,7 @@ impl Cluster {
 
     /// I2 (and the second half of I3), once nothing has changed for long enough.
     pub(super) fn check_settled(&mut self) {
+        self.note_refusals();
         let paused = self.hosts.iter().any(|host| host.paused);
         let quiet = self.now.saturating_sub(self.quiet_since());
         if paused || self.network.is_cut() || quiet < self.timing.settles_within() {
@@ -118,12 +119,22 @@ impl Cluster {
                 [] if quorate && able => {
                     self.fail(format_args!("I2: nobody answers for {address}"));
                 }
-                // When a host can take it again, that will be a change.
-                [] if quorate => self.changed = self.now,
                 [] => {}
                 &[only] => self.check_holder(only, address, quorate),
                 _ => self.fail(format_args!("I2: {answering:?} answer for {address}")),
             }
+        }
+    }
+
+    /// While every host refuses an address, the moment when one can take it is still to come, and
+    /// will be a change.
+    fn note_refusals(&mut self) {
+        let refused = |address: &IpAddr| {
+            self.answering(*address).is_empty()
+                && !(0..self.hosts.len()).any(|host| self.could_take(host, *address))
+        };
+        if self.anything_failed && self.valid_addresses().iter().any(refused) {
+            self.changed = self.now;
         }
     }
 

@@ -112,12 +112,12 @@ impl Cluster {
                 self.send(index, &message);
             }
             Action::Configure { address, epoch } => {
-                let result = self.outcome(index);
+                let result = self.outcome();
                 let event = Event::Configured { address, epoch, result: result.1 };
                 self.work(index, address, result.0, event);
             }
             Action::Deconfigure { address, epoch } => {
-                let result = self.outcome(index);
+                let result = self.outcome();
                 let event = Event::Deconfigured { address, epoch, result: result.1 };
                 self.work(index, address, result.0, event);
             }
@@ -175,7 +175,7 @@ impl Cluster {
     }
 
     /// How long the interface takes, and whether it works.
-    fn outcome(&mut self, _index: usize) -> (Nanos, Result<(), String>) {
+    fn outcome(&mut self) -> (Nanos, Result<(), String>) {
         let span = self.random.between(20_000, 3_000_000);
         if self.random.per_mille(self.failures) {
             return (span, Err("the interface refuses".to_owned()));
@@ -186,15 +186,17 @@ impl Cluster {
     fn run_script(&mut self, index: usize, script: AddressScript, address: IpAddr, epoch: u64) {
         let ends = |result| Event::ScriptEnded { script, address, epoch, result };
         let span = self.random.between(1_000_000, self.timing.script - 6_000_000);
-        if self.random.per_mille(self.failures) {
-            self.work(index, address, span, ends(Err("exit status 1".to_owned())));
-        } else if self.random.per_mille(self.failures) {
-            // Killed at its deadline.
-            let span = self.timing.action_limit + self.random.below(20_000_000);
-            self.work(index, address, span, ends(Err("deadline".to_owned())));
-        } else {
-            self.work(index, address, span, ends(Ok(())));
-        }
+        let fails = self.random.per_mille(self.failures);
+        let hangs = self.random.per_mille(self.failures);
+        let (span, result) = match (fails, hangs) {
+            (_, true) => {
+                let span = self.timing.action_limit + self.random.below(20_000_000);
+                (span, Err("killed at its deadline".to_owned()))
+            }
+            (true, false) => (span, Err("exit status 1".to_owned())),
+            (false, false) => (span, Ok(())),
+        };
+        self.work(index, address, span, ends(result));
     }
 
     /// The scripts thread: in order for each address, different addresses at once.

@@ -63,6 +63,7 @@ pub(super) enum Step {
 }
 
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own, not a state")]
 pub(super) struct Host {
     pub id: HostId,
     pub settings: Settings,

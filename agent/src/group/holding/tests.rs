@@ -1,4 +1,5 @@
 //! Stage and event → actions, in order.
+#![allow(clippy::wildcard_enum_match_arm, reason = "tests look at a few actions of many")]
 
 use std::net::Ipv4Addr;
 
