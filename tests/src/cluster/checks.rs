@@ -37,7 +37,7 @@ impl Cluster {
         let host = &self.hosts[index];
         match action {
             Action::Configure { address, .. } => {
-                let able = host.told_ok && !host.told_quiesced;
+                let able = host.told_ok && !host.told_quiesced && !host.told_to_end;
                 if !able || host.settings.role != Role::Member {
                     self.fail(format_args!("I3: host {index} acquires {address}"));
                 }

@@ -89,6 +89,7 @@ pub(super) struct Host {
     /// What the host was told last, for I3.
     pub told_ok: bool,
     pub told_quiesced: bool,
+    pub told_to_end: bool,
     /// When anything last happened to this host that may cost it its addresses (I4).
     pub changed: Nanos,
 }
@@ -114,6 +115,7 @@ impl Host {
             busy: BTreeMap::new(),
             told_ok: false,
             told_quiesced: false,
+            told_to_end: false,
             changed: 0,
         }
     }
@@ -138,6 +140,7 @@ impl Host {
         self.incarnation += 1;
         self.told_ok = false;
         self.told_quiesced = false;
+        self.told_to_end = false;
         let local = self.clock.at(now);
         self.group = Some(Group::new(self.settings.clone(), self.boot, local));
     }
@@ -165,6 +168,7 @@ impl Host {
             && self.interface_up
             && self.told_ok
             && !self.told_quiesced
+            && !self.told_to_end
             && self.settings.role == Role::Member
     }
 
@@ -177,6 +181,7 @@ impl Host {
             match &event {
                 Event::Health { ok, .. } => self.told_ok = *ok,
                 Event::Quiesce(quiesced) => self.told_quiesced = *quiesced,
+                Event::Shutdown => self.told_to_end = true,
                 _ => {}
             }
             return Some(event);
