@@ -142,7 +142,9 @@ impl Control {
         }
         let moving = |h: &&(HostId, AddressState, u64)| h.1 != AddressState::Online;
         if row.holders.iter().any(|h| moving(&h)) {
-            let overdue = row.holders.iter().filter(moving).filter(|h| {
+            // One that is releasing cannot be told more than that; its own limit ends it.
+            let acquiring = row.holders.iter().filter(|h| h.1 == AddressState::Acquiring);
+            let overdue = acquiring.filter(|h| {
                 self.waiting.get(&(address, h.0)).is_some_and(|&(_, _, since)| {
                     situation.now.since(since) >= situation.stuck_after
                 })

@@ -170,6 +170,16 @@ fn stuck_address_is_released() {
     assert_eq!(leader.orders(at(40_000)), [(RELEASE, 2, Reason::Stuck)]);
 }
 
+// Rule 1: releasing for longer than the limit → nothing more to order, however often it is asked.
+#[test]
+fn stuck_release_is_not_ordered_again() {
+    let releasing = vec![(2, serving(info(&[9]), 9, AddressState::Releasing, 1))];
+    let mut leader = Leader::new(releasing);
+    for seconds in 0..100 {
+        assert_eq!(leader.orders(at(seconds * 1_000)), []);
+    }
+}
+
 // Rule 2: nobody holds it, and …
 //   its preferred host is available → that one, though others are idle
 //   that one is quiesced / not OK / joining / leaving / refuses / does not follow → a spare
