@@ -75,8 +75,9 @@ impl Cluster {
         // A host that was paused may say what was true before the others started anew.
         let touched = holder.changed.max(self.thawed) >= since || self.anything_failed;
         let unheard = self.network.host_disturbed_until(from) >= since;
-        // With a quorum a holder also depends on everybody else.
-        let inquorate = holder.settings.quorum > 1 && self.quiet_since() >= since;
+        // With a quorum a holder also depends on everybody else, and on what is only noticed later.
+        let noticed = self.quiet_since() + self.timing.settles_within();
+        let inquorate = holder.settings.quorum > 1 && noticed >= since;
         let ordered = self.policy_releases.get(&address).is_some_and(|&at| at >= since);
         if !touched && !unheard && !inquorate && !ordered {
             self.fail(format_args!("I4: {address} moved from host {from} to {to} for no reason"));
