@@ -13,6 +13,9 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 pub use frame::{ArpForm, gratuitous_arp, neighbour_advertisement};
 pub use packet_socket::PacketSocket;
 
+use rais_common::time::Time;
+
+use crate::clock;
 use crate::config::checked::Interface;
 
 /// Most addresses that wait to be announced. What does not fit is dropped and counted; owners
@@ -42,7 +45,8 @@ pub struct AnnounceCounters {
     pub sent: u64,
     /// Frames the interface did not take.
     pub failed: u64,
-    /// Addresses that found no room in the queue.
+    /// Addresses that found no room in the queue, or were no longer this host's when their turn
+    /// came.
     pub dropped: u64,
 }
 
@@ -50,8 +54,15 @@ pub struct AnnounceCounters {
 /// which ends after this is dropped and what waits was sent.
 #[derive(Debug)]
 pub struct Announcer {
-    queue: SyncSender<IpAddr>,
+    queue: SyncSender<Waiting>,
     counts: Arc<Counts>,
+}
+
+/// An address that waits for its turn.
+#[derive(Debug)]
+struct Waiting {
+    address: IpAddr,
+    until: Time,
 }
 
 #[derive(Debug, Default)]
@@ -87,10 +98,11 @@ impl Announcer {
     }
 
     /// Queues these addresses, in this order. Never waits: what finds no room is counted as
-    /// dropped.
-    pub fn announce(&self, addresses: Vec<IpAddr>) {
+    /// dropped. What has not left before `until`, the end of the lease, is dropped too: an agent
+    /// that was paused must not announce what it has lost.
+    pub fn announce(&self, addresses: Vec<IpAddr>, until: Time) {
         for address in addresses {
-            match self.queue.try_send(address) {
+            match self.queue.try_send(Waiting { address, until }) {
                 Ok(()) => {}
                 Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
                     self.counts.dropped.fetch_add(1, Ordering::Relaxed);
@@ -119,9 +131,13 @@ struct Work {
 }
 
 impl Work {
-    fn run(&self, waiting: &Receiver<IpAddr>) {
+    fn run(&self, waiting: &Receiver<Waiting>) {
         let mut failing = false;
-        while let Ok(address) = waiting.recv() {
+        while let Ok(Waiting { address, until }) = waiting.recv() {
+            if clock::now() >= until {
+                self.counts.dropped.fetch_add(1, Ordering::Relaxed);
+                continue;
+            }
             let result = self.announce(address);
             // Once per occurrence: an interface that is down fails for every address.
             match &result {

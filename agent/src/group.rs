@@ -18,6 +18,8 @@ mod election;
 mod holding;
 mod host_info;
 mod io;
+mod leading;
+mod listening;
 mod membership;
 mod message;
 mod orphan;
@@ -36,11 +38,11 @@ pub use message::{Body, Info, Known, Message, ORDER_LIMIT, Order, OrderEntry, Re
 pub use settings::{Failback, Placement, Role, Settings};
 pub use view::{AddressView, HostView, ListedState, View};
 
-use control::{Control, Decision, Member, Pending, Situation};
+use control::Control;
 use holding::{Holdings, Limits};
-use membership::{Arrival, Membership};
+use membership::Membership;
 use orphan::Database;
-use placement::{Random, keeper};
+use placement::Random;
 
 /// One service group as this host sees it.
 #[derive(Debug)]
@@ -280,143 +282,6 @@ impl Group {
         }
     }
 
-    fn received(&mut self, now: Time, at: Time, message: Message, out: &mut Vec<Action>) {
-        let Message { source, boot, sequence, body } = message;
-        if source == self.settings.host || !self.members.is_fresh(source, boot, sequence) {
-            return;
-        }
-        match body {
-            Body::Info(info) => self.info(now, at, (source, boot, sequence), *info, out),
-            Body::Acquire(order) => {
-                self.members.heard(source, boot, sequence, at);
-                self.ordered(now, at, source, true, &order, out);
-            }
-            Body::Release(order) => {
-                self.members.heard(source, boot, sequence, at);
-                self.ordered(now, at, source, false, &order, out);
-            }
-        }
-    }
-
-    fn info(
-        &mut self,
-        now: Time,
-        at: Time,
-        (source, boot, sequence): (HostId, u64, u64),
-        info: Info,
-        out: &mut Vec<Action>,
-    ) {
-        let own = info.known.iter().find(|k| k.id == self.settings.host);
-        let acknowledged = own.map(|k| (k.boot, k.sequence));
-        if let Some(remembered) = own.map(|k| k.boot).filter(|&b| b > self.boot) {
-            self.boot = remembered.saturating_add(1);
-            self.sequence = 0;
-            self.changed = true;
-            out.push(Action::Report(Report::BootRaised));
-        }
-        self.members.told(now, at, &info.known, self.settings.timeout, self.settings.host);
-        for record in &info.database {
-            self.database.merge(record, at, self.settings.orphan_timeout);
-        }
-        for served in &info.host.served {
-            if served.state == AddressState::Online {
-                self.database.served(served.address, source, served.epoch);
-            }
-        }
-        let Some(arrival) =
-            self.members.update(source, boot, sequence, at, info.host, acknowledged)
-        else {
-            return;
-        };
-        if arrival != Arrival::Known {
-            self.changed = true;
-            out.push(Action::Report(Report::HostUp(source)));
-        }
-        if arrival == Arrival::Returned {
-            // A partition may have healed: neighbours may have learned the other side's answer.
-            self.holdings.announce_again(now, |_| true);
-        }
-        self.yield_to(now, source, out);
-    }
-
-    /// Compares what `source` lists with what this host has. The one that does not keep an address
-    /// stops answering at once, without waiting for a leader.
-    fn yield_to(&mut self, now: Time, source: HostId, out: &mut Vec<Action>) {
-        let Some(peer) = self.members.get(source) else { return };
-        let own_info = self.own_info(now);
-        let mut lost = Vec::new();
-        let mut contested = BTreeSet::new();
-        for theirs in &peer.info.served {
-            let Some(own) = own_info.served.iter().find(|s| s.address == theirs.address) else {
-                continue;
-            };
-            contested.insert((source, theirs.address));
-            let settled = theirs.state == AddressState::Releasing;
-            let preferred = self.database.get(theirs.address).and_then(|e| e.preferred);
-            let me = control::holder(self.settings.host, own.epoch, &own_info, preferred);
-            let other = control::holder(source, theirs.epoch, &peer.info, preferred);
-            let keeps = keeper(theirs.address, &[me, other]) == Some(self.settings.host);
-            if !settled && !keeps {
-                lost.push(theirs.address);
-            }
-        }
-        self.holdings.withdraw(now, lost, Reason::Superseded, out);
-        self.end_contests(now, source, &contested);
-    }
-
-    /// Announces again what `source` listed too and does not list any more.
-    fn end_contests(&mut self, now: Time, source: HostId, still: &BTreeSet<(HostId, IpAddr)>) {
-        let ended: BTreeSet<IpAddr> = self
-            .contested
-            .iter()
-            .filter(|c| c.0 == source && !still.contains(c))
-            .map(|c| c.1)
-            .collect();
-        self.contested.retain(|c| c.0 != source);
-        self.contested.extend(still.iter().copied());
-        self.holdings.announce_again(now, |address| ended.contains(&address));
-    }
-
-    /// An order, obeyed only if it is for this host and from its leader. One that waited in a
-    /// socket for as long as the timeout is no longer meant.
-    fn ordered(
-        &mut self,
-        now: Time,
-        at: Time,
-        from: HostId,
-        acquire: bool,
-        order: &Order,
-        out: &mut Vec<Action>,
-    ) {
-        if Some(from) != self.leader || now.since(at) >= self.settings.timeout {
-            return;
-        }
-        for entry in &order.entries {
-            if order.to != self.settings.host {
-                if acquire {
-                    self.database.assigned(entry.address, entry.epoch);
-                }
-            } else if acquire {
-                self.acquire(now, entry, out);
-            } else if self.holdings.epoch(entry.address).is_some_and(|held| held <= entry.epoch) {
-                self.holdings.release(now, entry.address, entry.reason, out);
-            }
-        }
-    }
-
-    /// Takes an address on, if this host can: a member, OK, not quiesced, within the quorum, not
-    /// serving it already, and not told before by somebody who knew more.
-    fn acquire(&mut self, now: Time, entry: &OrderEntry, out: &mut Vec<Action>) {
-        let able = self.ok() && !self.quiesced && self.phase == Phase::Member && self.quorum_met;
-        let serving = self.holdings.epoch(entry.address).is_some();
-        let stale = entry.epoch <= self.database.epoch(entry.address);
-        if !able || serving || stale {
-            return;
-        }
-        self.database.assigned(entry.address, entry.epoch);
-        self.holdings.acquire(now, entry.address, entry.epoch, entry.reason, out);
-    }
-
     /// Opens what is in place and listed by nobody else in sight. The leader that gave the order
     /// may not hear a holder which this host hears: that one yields to the higher epoch first.
     fn open_ready(&mut self, now: Time, out: &mut Vec<Action>) {
@@ -507,101 +372,6 @@ impl Group {
             }
         }
         self.preferred_twice = twice;
-    }
-
-    /// The leader's turn.
-    fn give_orders(&mut self, now: Time, out: &mut Vec<Action>) {
-        let me = self.settings.host;
-        let timeout = self.settings.timeout;
-        let agreed = election::may_order(me, self.leading_since, now, timeout, &self.members);
-        if !agreed || !self.quorum_met {
-            return;
-        }
-        let own = self.own_info(now);
-        let mut members: Vec<Member<'_>> = self
-            .members
-            .iter()
-            .map(|(host, peer)| Member {
-                host,
-                info: &peer.info,
-                follows: peer.info.leader == Some(me),
-                available_since: peer.available_since,
-            })
-            .collect();
-        // This host's own availability began, at the latest, when it began to lead.
-        let since = Some(self.leading_since);
-        members.push(Member { host: me, info: &own, follows: true, available_since: since });
-        members.sort_unstable_by_key(|member| member.host);
-        let situation = Situation {
-            now,
-            me,
-            members,
-            others: &self.members,
-            database: &self.database,
-            failback: self.settings.failback,
-            placement: self.settings.placement,
-            stuck_after: self.settings.action_limit * 2 + timeout,
-            timeout,
-        };
-        let decisions = self.control.decide(&situation, &mut self.random);
-        self.carry_out(now, &decisions, out);
-    }
-
-    /// Gives the orders, to this host itself directly, to others by message.
-    fn carry_out(&mut self, now: Time, decisions: &[Decision], out: &mut Vec<Action>) {
-        let mut orders: BTreeMap<(HostId, bool), Vec<OrderEntry>> = BTreeMap::new();
-        for decision in decisions {
-            let (acquire, address, from, to, epoch, reason) = match *decision {
-                Decision::Acquire { address, from, to, epoch, reason } => {
-                    (true, address, from, to, epoch, reason)
-                }
-                Decision::Release { address, to, epoch, reason } => {
-                    (false, address, Some(to), to, epoch, reason)
-                }
-                Decision::CannotAssign(address) => {
-                    out.push(Action::Report(Report::CannotAssign(address)));
-                    continue;
-                }
-            };
-            let report = Report::Ordered { acquire, address, from, to, epoch, reason };
-            out.push(Action::Report(report));
-            let entry = OrderEntry { address, epoch, reason };
-            if to != self.settings.host {
-                orders.entry((to, acquire)).or_default().push(entry);
-            } else if acquire {
-                self.acquire(now, &entry, out);
-            } else {
-                self.holdings.release(now, address, reason, out);
-            }
-        }
-        for ((to, acquire), entries) in orders {
-            for entries in entries.chunks(ORDER_LIMIT) {
-                self.send_order(now, to, acquire, entries, out);
-            }
-        }
-    }
-
-    fn send_order(
-        &mut self,
-        now: Time,
-        to: HostId,
-        acquire: bool,
-        entries: &[OrderEntry],
-        out: &mut Vec<Action>,
-    ) {
-        let Some(to_boot) = self.members.get(to).map(|peer| peer.boot) else { return };
-        let order = Order { to, entries: entries.to_vec() };
-        let body = if acquire { Body::Acquire(order) } else { Body::Release(order) };
-        let message = self.message(body);
-        let number = (message.boot, message.sequence);
-        for entry in entries {
-            let pending = Pending { to, to_boot, message: number, given: now, acquire };
-            self.control.sent(entry.address, pending);
-            if acquire {
-                self.database.assigned(entry.address, entry.epoch);
-            }
-        }
-        out.push(Action::Send(message));
     }
 
     fn heartbeat(&mut self, now: Time, out: &mut Vec<Action>) {

@@ -18,6 +18,7 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex};
 
 use rais_common::maps;
+use rais_common::time::Time;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -143,6 +144,7 @@ impl Monitor {
             scripts: scripts.clone(),
             announcer,
             reports,
+            lease_until: Time::ZERO,
         };
         let realtime = means.realtime;
         let (tell, ended) = watch::channel(false);

@@ -156,7 +156,10 @@ impl Listener {
     fn new(hosts: &Hosts, group: &str, name: &str, room: usize) -> Self {
         let receiver = Arc::new(Mutex::new(hosts.receiver("b", group)));
         let (sender, inbox) = sync_channel(room);
-        let thread = ReceiveThread::spawn(name, Arc::clone(&receiver), sender).unwrap();
+        let thread = ReceiveThread::spawn(name, Arc::clone(&receiver), false, move |event| {
+            sender.try_send(event).is_ok()
+        })
+        .unwrap();
         Self { receiver, inbox, _thread: thread }
     }
 

@@ -213,7 +213,7 @@ fn announcements_arrive_as_both_forms_of_arp_and_as_advertisement() {
         let announcer = Announcer::start(&interface).unwrap();
         (interface, announcer)
     });
-    announcer.announce(vec![ip("192.0.2.101"), ip("2001:db8::101"), ip("192.0.2.102")]);
+    announcer.announce(vec![ip("192.0.2.101"), ip("2001:db8::101"), ip("192.0.2.102")], Time::END);
     for last in [101, 102] {
         let address = [192, 0, 2, last].into();
         for form in [ArpForm::Request, ArpForm::Reply] {
@@ -231,6 +231,14 @@ fn announcements_arrive_as_both_forms_of_arp_and_as_advertisement() {
     }
     let counters = announcer.counters();
     assert_eq!((counters.sent, counters.failed, counters.dropped), (5, 0, 0));
+
+    // What was lost before its turn came is not announced.
+    announcer.announce(vec![ip("192.0.2.101")], clock::now());
+    while announcer.counters().dropped < 1 && clock::now() < end {
+        std::thread::yield_now();
+    }
+    let counters = announcer.counters();
+    assert_eq!((counters.sent, counters.failed, counters.dropped), (5, 0, 1));
 }
 
 /// The kernel of another machine is the judge of our checksum and options.
@@ -250,7 +258,7 @@ fn neighbours_believe_the_announcements() {
     let interface = Pair::within(&pair.near, || {
         let interface = eth0();
         let announcer = Announcer::start(&interface).unwrap();
-        announcer.announce(vec![ip("192.0.2.101"), ip("2001:db8::101")]);
+        announcer.announce(vec![ip("192.0.2.101"), ip("2001:db8::101")], Time::END);
         interface
     });
     let mac = interface.mac.map(|byte| format!("{byte:02x}")).join(":");
@@ -275,7 +283,7 @@ fn announcing_on_a_dead_interface_is_counted() {
     let pair = Pair::new("dead");
     let announcer = Pair::within(&pair.near, || Announcer::start(&eth0()).unwrap());
     run(&format!("ip -n {} link set eth0 down", pair.near));
-    announcer.announce(vec![ip("192.0.2.101"); 3]);
+    announcer.announce(vec![ip("192.0.2.101"); 3], Time::END);
     let end = clock::now() + LONG;
     while announcer.counters().failed < 3 {
         assert!(clock::now() < end, "{:?}", announcer.counters());

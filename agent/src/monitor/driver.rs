@@ -63,6 +63,8 @@ pub struct Driver {
     pub announcer: Announcer,
     /// Takes note of what happened.
     pub reports: mpsc::Sender<Report>,
+    /// The lease as it was last written.
+    pub lease_until: Time,
 }
 
 impl Driver {
@@ -179,7 +181,7 @@ impl Driver {
                     result,
                 });
             }
-            Action::Announce(addresses) => self.announcer.announce(addresses),
+            Action::Announce(addresses) => self.announcer.announce(addresses, self.lease_until),
             // A report that finds no room is lost to readers, not to the group.
             Action::Report(report) => drop(self.reports.try_send(report)),
             Action::Stopped => return Outcome::Stopped,
@@ -209,7 +211,10 @@ impl Driver {
             return Outcome::Done;
         }
         match self.plane.lease(lease_until) {
-            Ok(()) => Outcome::Happened(Event::HeartbeatSent { at, lease_until }),
+            Ok(()) => {
+                self.lease_until = lease_until;
+                Outcome::Happened(Event::HeartbeatSent { at, lease_until })
+            }
             Err(error) => {
                 tracing::error!(%error, "the lease was not renewed");
                 Outcome::Done

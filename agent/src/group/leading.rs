@@ -1,0 +1,106 @@
+//! The leader's turn: what `control` decides becomes orders, to others by message, to this host
+//! itself directly.
+
+use std::collections::BTreeMap;
+
+use rais_common::time::Time;
+
+use super::control::{Decision, Member, Pending, Situation};
+use super::{Action, Body, Group, HostId, ORDER_LIMIT, Order, OrderEntry, Report, election};
+
+impl Group {
+    /// The leader's turn.
+    pub(super) fn give_orders(&mut self, now: Time, out: &mut Vec<Action>) {
+        let me = self.settings.host;
+        let timeout = self.settings.timeout;
+        let agreed = election::may_order(me, self.leading_since, now, timeout, &self.members);
+        if !agreed || !self.quorum_met {
+            return;
+        }
+        let own = self.own_info(now);
+        let mut members: Vec<Member<'_>> = self
+            .members
+            .iter()
+            .map(|(host, peer)| Member {
+                host,
+                info: &peer.info,
+                follows: peer.info.leader == Some(me),
+                available_since: peer.available_since,
+            })
+            .collect();
+        // This host's own availability began, at the latest, when it began to lead.
+        let since = Some(self.leading_since);
+        members.push(Member { host: me, info: &own, follows: true, available_since: since });
+        members.sort_unstable_by_key(|member| member.host);
+        let situation = Situation {
+            now,
+            me,
+            members,
+            others: &self.members,
+            database: &self.database,
+            failback: self.settings.failback,
+            placement: self.settings.placement,
+            stuck_after: self.settings.action_limit * 2 + timeout,
+            timeout,
+        };
+        let decisions = self.control.decide(&situation, &mut self.random);
+        self.carry_out(now, &decisions, out);
+    }
+
+    /// Gives the orders, to this host itself directly, to others by message.
+    fn carry_out(&mut self, now: Time, decisions: &[Decision], out: &mut Vec<Action>) {
+        let mut orders: BTreeMap<(HostId, bool), Vec<OrderEntry>> = BTreeMap::new();
+        for decision in decisions {
+            let (acquire, address, from, to, epoch, reason) = match *decision {
+                Decision::Acquire { address, from, to, epoch, reason } => {
+                    (true, address, from, to, epoch, reason)
+                }
+                Decision::Release { address, to, epoch, reason } => {
+                    (false, address, Some(to), to, epoch, reason)
+                }
+                Decision::CannotAssign(address) => {
+                    out.push(Action::Report(Report::CannotAssign(address)));
+                    continue;
+                }
+            };
+            let report = Report::Ordered { acquire, address, from, to, epoch, reason };
+            out.push(Action::Report(report));
+            let entry = OrderEntry { address, epoch, reason };
+            if to != self.settings.host {
+                orders.entry((to, acquire)).or_default().push(entry);
+            } else if acquire {
+                self.acquire(now, &entry, out);
+            } else {
+                self.holdings.release(now, address, reason, out);
+            }
+        }
+        for ((to, acquire), entries) in orders {
+            for entries in entries.chunks(ORDER_LIMIT) {
+                self.send_order(now, to, acquire, entries, out);
+            }
+        }
+    }
+
+    fn send_order(
+        &mut self,
+        now: Time,
+        to: HostId,
+        acquire: bool,
+        entries: &[OrderEntry],
+        out: &mut Vec<Action>,
+    ) {
+        let Some(to_boot) = self.members.get(to).map(|peer| peer.boot) else { return };
+        let order = Order { to, entries: entries.to_vec() };
+        let body = if acquire { Body::Acquire(order) } else { Body::Release(order) };
+        let message = self.message(body);
+        let number = (message.boot, message.sequence);
+        for entry in entries {
+            let pending = Pending { to, to_boot, message: number, given: now, acquire };
+            self.control.sent(entry.address, pending);
+            if acquire {
+                self.database.assigned(entry.address, entry.epoch);
+            }
+        }
+        out.push(Action::Send(message));
+    }
+}

@@ -1,0 +1,164 @@
+//! What this host makes of the others' messages: who they are, what they hold, what its leader
+//! orders.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use rais_common::time::Time;
+
+use super::membership::Arrival;
+use super::placement::keeper;
+use super::{
+    Action, AddressState, Body, Group, HostId, Info, Message, Order, OrderEntry, Phase, Reason,
+    Report, control,
+};
+
+impl Group {
+    pub(super) fn received(
+        &mut self,
+        now: Time,
+        at: Time,
+        message: Message,
+        out: &mut Vec<Action>,
+    ) {
+        let Message { source, boot, sequence, body } = message;
+        if source == self.settings.host || !self.members.is_fresh(source, boot, sequence) {
+            return;
+        }
+        match body {
+            Body::Info(info) => self.info(now, at, (source, boot, sequence), *info, out),
+            Body::Acquire(order) => {
+                self.members.heard(source, boot, sequence, at);
+                self.ordered(now, at, source, true, &order, out);
+            }
+            Body::Release(order) => {
+                self.members.heard(source, boot, sequence, at);
+                self.ordered(now, at, source, false, &order, out);
+            }
+        }
+    }
+
+    fn info(
+        &mut self,
+        now: Time,
+        at: Time,
+        (source, boot, sequence): (HostId, u64, u64),
+        info: Info,
+        out: &mut Vec<Action>,
+    ) {
+        let own = info.known.iter().find(|k| k.id == self.settings.host);
+        let acknowledged = own.map(|k| (k.boot, k.sequence));
+        if let Some(remembered) = own.map(|k| k.boot).filter(|&b| b > self.boot) {
+            self.boot = remembered.saturating_add(1);
+            self.sequence = 0;
+            self.changed = true;
+            out.push(Action::Report(Report::BootRaised));
+        }
+        self.members.told(now, at, &info.known, self.settings.timeout, self.settings.host);
+        for record in &info.database {
+            self.database.merge(record, at, self.settings.orphan_timeout);
+        }
+        for served in &info.host.served {
+            if served.state == AddressState::Online {
+                self.database.served(served.address, source, served.epoch);
+            }
+        }
+        let Some(arrival) =
+            self.members.update(source, boot, sequence, at, info.host, acknowledged)
+        else {
+            return;
+        };
+        if arrival != Arrival::Known {
+            self.changed = true;
+            out.push(Action::Report(Report::HostUp(source)));
+        }
+        if arrival == Arrival::Returned {
+            // A partition may have healed: neighbours may have learned the other side's answer.
+            self.holdings.announce_again(now, |_| true);
+        }
+        self.yield_to(now, source, out);
+    }
+
+    /// Compares what `source` lists with what this host has. The one that does not keep an address
+    /// stops answering at once, without waiting for a leader.
+    fn yield_to(&mut self, now: Time, source: HostId, out: &mut Vec<Action>) {
+        let Some(peer) = self.members.get(source) else { return };
+        let own_info = self.own_info(now);
+        let mut lost = Vec::new();
+        let mut contested = BTreeSet::new();
+        for theirs in &peer.info.served {
+            let Some(own) = own_info.served.iter().find(|s| s.address == theirs.address) else {
+                continue;
+            };
+            contested.insert((source, theirs.address));
+            let settled = theirs.state == AddressState::Releasing;
+            let preferred = self.database.get(theirs.address).and_then(|e| e.preferred);
+            let me = control::holder(self.settings.host, own.epoch, &own_info, preferred);
+            let other = control::holder(source, theirs.epoch, &peer.info, preferred);
+            let keeps = keeper(theirs.address, &[me, other]) == Some(self.settings.host);
+            if !settled && !keeps {
+                lost.push(theirs.address);
+            }
+        }
+        self.holdings.withdraw(now, lost, Reason::Superseded, out);
+        self.end_contests(now, source, &contested);
+    }
+
+    /// Announces again what `source` listed too and does not list any more.
+    pub(super) fn end_contests(
+        &mut self,
+        now: Time,
+        source: HostId,
+        still: &BTreeSet<(HostId, IpAddr)>,
+    ) {
+        let ended: BTreeSet<IpAddr> = self
+            .contested
+            .iter()
+            .filter(|c| c.0 == source && !still.contains(c))
+            .map(|c| c.1)
+            .collect();
+        self.contested.retain(|c| c.0 != source);
+        self.contested.extend(still.iter().copied());
+        self.holdings.announce_again(now, |address| ended.contains(&address));
+    }
+
+    /// An order, obeyed only if it is for this host and from its leader. One that waited in a
+    /// socket for as long as the timeout is no longer meant.
+    fn ordered(
+        &mut self,
+        now: Time,
+        at: Time,
+        from: HostId,
+        acquire: bool,
+        order: &Order,
+        out: &mut Vec<Action>,
+    ) {
+        if Some(from) != self.leader || now.since(at) >= self.settings.timeout {
+            return;
+        }
+        for entry in &order.entries {
+            if order.to != self.settings.host {
+                if acquire {
+                    self.database.assigned(entry.address, entry.epoch);
+                }
+            } else if acquire {
+                self.acquire(now, entry, out);
+            } else if self.holdings.epoch(entry.address).is_some_and(|held| held <= entry.epoch) {
+                self.holdings.release(now, entry.address, entry.reason, out);
+            }
+        }
+    }
+
+    /// Takes an address on, if this host can: a member, OK, not quiesced, within the quorum, not
+    /// serving it already, and not told before by somebody who knew more.
+    pub(super) fn acquire(&mut self, now: Time, entry: &OrderEntry, out: &mut Vec<Action>) {
+        let able = self.ok() && !self.quiesced && self.phase == Phase::Member && self.quorum_met;
+        let serving = self.holdings.epoch(entry.address).is_some();
+        let stale = entry.epoch <= self.database.epoch(entry.address);
+        if !able || serving || stale {
+            return;
+        }
+        self.database.assigned(entry.address, entry.epoch);
+        self.holdings.acquire(now, entry.address, entry.epoch, entry.reason, out);
+    }
+}
