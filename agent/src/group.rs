@@ -404,6 +404,12 @@ impl Group {
         from.map_or(Time::ZERO, |from| from.min(now) + self.settings.lease)
     }
 
+    /// The quorum is met, and was heard lately enough for a lease: where several hosts fall silent
+    /// together, the first found dead is not to be replaced before the others are found dead too.
+    fn may_hold(&self, now: Time) -> bool {
+        self.quorum_met && self.lease(now) > now
+    }
+
     /// A heartbeat of a host that the quorum hangs on was late or lost, so that the lease would run
     /// out before the next renewal; and now that host was heard.
     fn lease_is_short(&self, now: Time) -> bool {

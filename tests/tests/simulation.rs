@@ -306,6 +306,27 @@ fn partition_with_quorum() {
     }
 }
 
+// The leader is cut off, and when the cut heals hears one of the others before the rest → it waits
+// for those it has not heard yet, and nothing of theirs moves.
+#[test]
+fn a_leader_that_returns_disturbs_nobody() {
+    for seed in 0..60 {
+        let mut plan = Plan::new(&[1, 1, 1, 1]);
+        plan.quorum = 2;
+        let mut cluster = running(&plan, seed);
+        let moves = cluster.moves().len();
+        cluster.partition(&[&[0], &[1, 2, 3]]);
+        cluster.run_for(ms(2_000));
+        cluster.heal();
+        cluster.settle();
+        assert_at_home(&cluster, &plan);
+        let own = address(Some(0), 0);
+        let others: Vec<_> =
+            cluster.moves()[moves..].iter().filter(|moved| moved.address != own).collect();
+        assert!(others.is_empty(), "seed {seed}: {others:?}");
+    }
+}
+
 // Too few hosts for the quorum → nobody answers.
 #[test]
 fn no_quorum_no_service() {

@@ -14,7 +14,7 @@ impl Group {
         let me = self.settings.host;
         let timeout = self.settings.timeout;
         let agreed = election::may_order(me, self.leading_since, now, timeout, &self.members);
-        if !agreed || !self.quorum_met {
+        if !agreed || !self.may_hold(now) {
             return;
         }
         let own = self.own_info(now);

@@ -152,7 +152,7 @@ impl Group {
     /// Takes an address on, if this host can: a member, OK, not quiesced, within the quorum, not
     /// serving it already, and not told before by somebody who knew more.
     pub(super) fn acquire(&mut self, now: Time, entry: &OrderEntry, out: &mut Vec<Action>) {
-        let able = self.ok() && !self.quiesced && self.phase == Phase::Member && self.quorum_met;
+        let able = self.ok() && !self.quiesced && self.phase == Phase::Member && self.may_hold(now);
         let serving = self.holdings.epoch(entry.address).is_some();
         let stale = entry.epoch <= self.database.epoch(entry.address);
         if !able || serving || stale {
