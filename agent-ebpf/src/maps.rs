@@ -8,7 +8,7 @@ use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
 use aya_ebpf::macros::btf_map;
 use rais_common::maps::{
-    ConflictEvent, Counters, MAX_ADDRESSES, MAX_GROUPS, ServiceEntry, ServiceKey, Traffic,
+    ConflictEvent, Counters, Lease, MAX_ADDRESSES, MAX_GROUPS, ServiceEntry, ServiceKey, Traffic,
 };
 
 /// Bytes of the ring buffer: about 1,800 claims. A power of two and whole pages, also of 64 KiB.
@@ -21,7 +21,7 @@ static SERVICE_ADDRS: HashMap<ServiceKey, ServiceEntry, { MAX_ADDRESSES as usize
     HashMap::new();
 
 #[btf_map]
-static LEASES: Array<u64, { MAX_GROUPS as usize }> = Array::new();
+static LEASES: Array<Lease, { MAX_GROUPS as usize }> = Array::new();
 
 /// Not preallocated: that would cost 2 MB or more for each CPU, and only the agent inserts.
 #[btf_map]
@@ -59,7 +59,7 @@ pub fn owned(key: &ServiceKey) -> Option<Owned> {
     // SAFETY: the entry is copied at once. The agent replaces entries as a whole; a slot that is
     // used again under our hands may be read half old, half new, and the next packet sees it whole.
     let entry = unsafe { SERVICE_ADDRS.get(key) }.copied()?;
-    let deadline = LEASES.get(entry.group_slot).copied().unwrap_or(0);
+    let deadline = LEASES.get(entry.group_slot).map_or(0, |lease| lease.until);
     // SAFETY: a helper without arguments, open to every program.
     let now = unsafe { bpf_ktime_get_boot_ns() };
     Some(Owned { entry, live: entry.is_live(deadline, now) })

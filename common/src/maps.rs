@@ -49,6 +49,14 @@ impl ServiceEntry {
     }
 }
 
+/// Value of `LEASES`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lease {
+    /// When it ends, in nanoseconds of `CLOCK_BOOTTIME`; 0: there is none.
+    pub until: u64,
+}
+
 /// Value of `TRAFFIC`, one for each CPU.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -124,6 +132,7 @@ pub struct ConflictEvent {
 const _: () = {
     assert!(size_of::<ServiceKey>() == 20);
     assert!(size_of::<ServiceEntry>() == 12);
+    assert!(size_of::<Lease>() == 8);
     assert!(size_of::<Traffic>() == 24);
     assert!(size_of::<Counters>() == 88);
     assert!(size_of::<ConflictEvent>() == 28);
@@ -146,6 +155,8 @@ mod pod {
     unsafe impl aya::Pod for super::ServiceKey {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::ServiceEntry {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::Lease {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::Traffic {}
     // SAFETY: as above.

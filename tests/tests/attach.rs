@@ -342,7 +342,7 @@ fn the_maps_name_their_fields() {
             ("SERVICE_ADDRS", &["address", "ifindex", "group_slot", "state", "mac"][..]),
             ("TRAFFIC", &["address", "ifindex", "packets", "bytes", "connections"]),
             ("COUNTERS", &["arp_asked", "arp_answered", "nd_refused", "fenced", "events_lost"]),
-            ("LEASES", &["key", "value"]),
+            ("LEASES", &["until"]),
         ] {
             let pin = lab.bpf_dir.join("v1").join(map);
             let dump = Command::new("bpftool").args(["map", "dump", "pinned"]).arg(pin).output();

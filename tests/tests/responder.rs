@@ -16,7 +16,7 @@ use aya::maps::{Array, HashMap, MapData, PerCpuArray, PerCpuHashMap, PerCpuValue
 use aya::programs::{TestRun, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use rais_common::maps::{
-    Counters, STATE_FENCED, STATE_OPEN, ServiceEntry, ServiceKey, Traffic, mapped,
+    Counters, Lease, STATE_FENCED, STATE_OPEN, ServiceEntry, ServiceKey, Traffic, mapped,
 };
 use rais_common::time::Time;
 
@@ -74,9 +74,9 @@ impl Rig {
     }
 
     fn lease(&mut self, until: Time) {
-        let mut map: Array<&mut MapData, u64> =
+        let mut map: Array<&mut MapData, Lease> =
             self.object.map_mut("LEASES").unwrap().try_into().unwrap();
-        map.set(SLOT, until.as_nanos(), 0).unwrap();
+        map.set(SLOT, Lease { until: until.as_nanos() }, 0).unwrap();
     }
 
     /// What becomes of a frame, and its bytes afterwards.

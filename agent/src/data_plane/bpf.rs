@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use aya::maps::{Map, MapError};
 use aya::{Ebpf, EbpfLoader};
-use rais_common::maps::{MAX_GROUPS, SCHEMA, STATE_FENCED, ServiceEntry};
+use rais_common::maps::{Lease, MAX_GROUPS, SCHEMA, STATE_FENCED, ServiceEntry};
 
 pub use attach::Attachment;
 pub use conflicts::{Conflict, Conflicts};
@@ -97,7 +97,7 @@ impl BpfPlane {
         let mut addresses = self.addresses()?;
         let fail = |error: MapError| BpfError::new("fencing what an earlier agent left", error);
         for slot in 0..MAX_GROUPS {
-            leases.set(slot, 0, 0).map_err(fail)?;
+            leases.set(slot, Lease::default(), 0).map_err(fail)?;
         }
         let entries: Vec<_> = addresses.iter().collect::<Result<_, _>>().map_err(fail)?;
         let mut stale = Vec::with_capacity(entries.len());

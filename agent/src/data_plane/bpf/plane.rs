@@ -5,7 +5,7 @@ use std::path::Path;
 
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues};
 use rais_common::maps::{
-    Counters, STATE_FENCED, STATE_OPEN, ServiceEntry, ServiceKey, Traffic, mapped,
+    Counters, Lease, STATE_FENCED, STATE_OPEN, ServiceEntry, ServiceKey, Traffic, mapped,
 };
 use rais_common::time::Time;
 
@@ -16,7 +16,7 @@ use crate::data_plane::{DataPlane, DataPlaneError};
 /// `SERVICE_ADDRS`
 pub(super) type ServiceAddrs = HashMap<MapData, ServiceKey, ServiceEntry>;
 /// `LEASES`
-pub(super) type Leases = Array<MapData, u64>;
+pub(super) type Leases = Array<MapData, Lease>;
 /// `TRAFFIC`
 pub(super) type TrafficMap = PerCpuHashMap<MapData, ServiceKey, Traffic>;
 
@@ -105,9 +105,11 @@ impl DataPlane for GroupPlane {
     }
 
     fn lease(&mut self, until: Time) -> Result<(), DataPlaneError> {
-        self.leases.set(self.slot, until.as_nanos(), 0).map_err(|error| DataPlaneError {
-            what: format!("set the lease of slot {}", self.slot),
-            source: Box::new(error),
+        self.leases.set(self.slot, Lease { until: until.as_nanos() }, 0).map_err(|error| {
+            DataPlaneError {
+                what: format!("set the lease of slot {}", self.slot),
+                source: Box::new(error),
+            }
         })
     }
 }
@@ -195,7 +197,7 @@ impl Reader {
     /// # Errors
     /// The kernel refused to read the map.
     pub fn lease_deadline(&self) -> Result<Time, BpfError> {
-        self.leases.get(&self.slot, 0).map(Time::from_nanos).map_err(|error| {
+        self.leases.get(&self.slot, 0).map(|lease| Time::from_nanos(lease.until)).map_err(|error| {
             BpfError::new(format!("reading the lease of slot {}", self.slot), error)
         })
     }
