@@ -2,6 +2,7 @@
 
 mod boot;
 mod control;
+mod other_interfaces;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -119,6 +120,7 @@ impl Agent {
             tracing::info!(interface = name, mode = mode.word(), adopted, "XDP program attached");
             modes.insert(index, mode);
         }
+        warn_of_other_interfaces(config);
         // Before any thread of high priority exists: new threads inherit it.
         if config.agent.realtime
             && let Err(error) = realtime::lock_memory()
@@ -213,6 +215,19 @@ impl Ends {
 async fn wait_for(mut stopped: watch::Receiver<bool>) {
     // An error means that the agent is gone, which is the end as well.
     drop(stopped.wait_for(|&stop| stop).await);
+}
+
+/// Where another interface is on the network of a service interface, two hosts can answer.
+fn warn_of_other_interfaces(config: &Config) {
+    let names: Vec<&str> =
+        service_interfaces(config).values().map(|interface| interface.name.as_str()).collect();
+    for name in other_interfaces::answering(&names) {
+        tracing::warn!(
+            "the kernel answers ARP for service addresses on {name} too: if that is on the same \
+             network as {}, set net.ipv4.conf.{name}.arp_ignore=1",
+            names.join(", ")
+        );
+    }
 }
 
 /// The service interfaces of all groups, by index.
