@@ -9,7 +9,7 @@ fn main() {
     let object = package.join("../target/bpf/rais-ebpf.o");
     println!("cargo::rerun-if-changed={}", object.display());
     if object.is_file() {
-        println!("cargo::rustc-env=RAIS_EBPF_OBJECT={}", object.display());
+        println!("cargo::rustc-env=XDP_OBJECT={}", object.display());
     } else {
         println!("cargo::error=the XDP program is not built: run `cargo xtask build-ebpf` first");
     }

@@ -30,7 +30,7 @@ use crate::config::checked::Interface;
 use plane::{Leases, ServiceAddrs, TrafficMap};
 
 /// The compiled XDP program, an ELF object.
-pub static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("RAIS_EBPF_OBJECT"));
+pub static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("XDP_OBJECT"));
 
 /// The maps, by name.
 const MAPS: [&str; 5] = ["SERVICE_ADDRS", "LEASES", "TRAFFIC", "COUNTERS", "EVENTS"];
