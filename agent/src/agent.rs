@@ -3,6 +3,7 @@
 mod boot;
 mod control;
 mod other_interfaces;
+mod trail;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,35 +17,62 @@ use tokio::sync::{mpsc, watch};
 use crate::addresses::Addresses;
 use crate::api;
 use crate::config::checked::{self, Config, Interface};
-use crate::data_plane::bpf::{self, Attachment, BpfPlane, Conflicts};
+use crate::data_plane::bpf::{self, BpfError, BpfPlane, Conflicts, Place};
 use crate::events::EventLog;
 use crate::group::Event;
 use crate::monitor::{Means, Monitor};
 use crate::realtime;
 
 use control::{Control, Running};
+use trail::Trail;
 
 /// Stack of the runtime's threads: with locked memory they are all resident.
 const WORKER_STACK: usize = 512 * 1024;
 
 /// The agent could not start. What it had begun was undone.
 #[derive(Debug, thiserror::Error)]
-#[error("{0:#}")]
+#[error(transparent)]
 pub struct CannotStart(anyhow::Error);
+
+/// The error of a start that failed.
+fn cannot_start(error: impl Into<anyhow::Error>) -> anyhow::Error {
+    CannotStart(error.into()).into()
+}
 
 /// Runs the agent until SIGTERM or SIGINT, then releases everything.
 ///
 /// # Errors
 /// [`CannotStart`], or the agent ended because something it cannot do without has ended.
 pub fn run(config: &Config) -> anyhow::Result<()> {
-    let start = |error: anyhow::Error| anyhow::Error::new(CannotStart(error));
-    let claim = api::claim(&config.agent.run_dir).map_err(|e| start(e.into()))?;
-    let runtime = runtime().map_err(start)?;
+    let claim = api::claim(&config.agent.run_dir).map_err(cannot_start)?;
+    let runtime = runtime().map_err(cannot_start)?;
     runtime.block_on(async {
-        let mut agent = Agent::start(config).await.map_err(start)?;
-        let server = claim.listen().map_err(|e| start(e.into()))?;
-        agent.serve(server).await
+        // Signals and clients that come meanwhile wait until the agent has started.
+        let ends = Ends::new().map_err(cannot_start)?;
+        let mut server = claim.listen().map_err(cannot_start)?;
+        let mut agent = Agent::start(config).await.map_err(cannot_start)?;
+        server.keep();
+        agent.serve(server, ends).await
     })
+}
+
+/// Refuses service interfaces that run an XDP program of somebody else's, as far as this process
+/// may know. Changes nothing.
+///
+/// # Errors
+/// [`CannotStart`]
+pub fn check(config: &Config) -> anyhow::Result<()> {
+    match refuse_foreign(config) {
+        Err(foreign @ BpfError::Foreign { .. }) => Err(cannot_start(foreign)),
+        // What needs privilege is found out by the agent.
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+fn refuse_foreign(config: &Config) -> Result<(), BpfError> {
+    service_interfaces(config)
+        .values()
+        .try_for_each(|interface| BpfPlane::refuse_foreign(&config.agent.bpf_dir, interface))
 }
 
 /// Takes away what a dead agent left behind: addresses, then links and maps. Says what it was.
@@ -82,44 +110,34 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 struct Agent {
     control: Arc<Control>,
     conflicts: Conflicts,
+    /// While it is held, no other agent uses the maps.
+    _place: Option<Place>,
     /// Names of groups whose driver has ended.
     ended: mpsc::Receiver<String>,
 }
 
 impl Agent {
     async fn start(config: &Config) -> anyhow::Result<Self> {
-        let interfaces = service_interfaces(config);
-        for interface in interfaces.values() {
-            BpfPlane::refuse_foreign(&config.agent.bpf_dir, interface)?;
+        refuse_foreign(config)?;
+        let mut trail = Trail::begin(config);
+        match Self::start_on(config, &mut trail).await {
+            Ok(agent) => Ok(Self { _place: trail.keep(), ..agent }),
+            Err(error) => {
+                trail.undo().await;
+                Err(error)
+            }
         }
-        let fresh = !bpf::exists(&config.agent.bpf_dir);
-        let started = Self::start_on(config, &interfaces).await;
-        if started.is_err() && fresh {
-            // Nothing was here before, so nothing is to be here after.
-            bpf::clean(&config.agent.bpf_dir)?;
-        }
-        started
     }
 
-    async fn start_on(
-        config: &Config,
-        interfaces: &BTreeMap<u32, &Interface>,
-    ) -> anyhow::Result<Self> {
-        let boot = boot::next(&config.agent.run_dir).context("the boot epoch")?;
+    async fn start_on<'a>(config: &'a Config, trail: &mut Trail<'a>) -> anyhow::Result<Self> {
         let addresses = Addresses::connect(&Handle::current())?;
-        let plane = BpfPlane::open(&config.agent.bpf_dir)?;
+        let plane = trail.open()?;
         let left = take_away(&plane, &addresses, config).await?;
         if !left.is_empty() {
             tracing::info!("taken away what an earlier agent left: {}", left.join(", "));
         }
-        let mut modes = BTreeMap::new();
-        for (&index, interface) in interfaces {
-            let attached = plane.attach(interface, config.agent.xdp_mode)?;
-            let Attachment { mode, adopted } = attached;
-            let name = &interface.name;
-            tracing::info!(interface = name, mode = mode.word(), adopted, "XDP program attached");
-            modes.insert(index, mode);
-        }
+        let modes = trail.attach(&plane)?;
+        let conflicts = plane.conflicts()?;
         warn_of_other_interfaces(config);
         // Before any thread of high priority exists: new threads inherit it.
         if config.agent.realtime
@@ -127,9 +145,9 @@ impl Agent {
         {
             tracing::warn!("memory is not locked ({error}); it needs CAP_IPC_LOCK");
         }
+        let boot = boot::next(&config.agent.run_dir).context("the boot epoch")?;
         let log = Arc::new(EventLog::new());
         let (tell_end, ended) = mpsc::channel(config.groups.len().max(1));
-        let mut groups = Vec::new();
         for (slot, group) in (0..).zip(&config.groups) {
             let reader = plane.reader(slot, &group.service_interface)?;
             let means = Means {
@@ -143,20 +161,19 @@ impl Agent {
                 ended: tell_end.clone(),
             };
             let name = &group.settings.name;
+            let reader = plane.reader(slot, &group.service_interface)?;
             let monitor =
                 Monitor::start(group, means).with_context(|| format!("group `{name}`"))?;
-            let reader = plane.reader(slot, &group.service_interface)?;
             let mode = modes.get(&group.service_interface.index).copied();
-            groups.push(Running::new(group, monitor, reader, mode));
+            trail.groups.push(Running::new(group, monitor, reader, mode));
         }
+        let groups = std::mem::take(&mut trail.groups);
         let control = Arc::new(Control::new(config.agent.host, groups, log));
-        let conflicts = plane.conflicts()?;
-        Ok(Self { control, conflicts, ended })
+        Ok(Self { control, conflicts, _place: None, ended })
     }
 
     /// Serves until a signal, or until a group's driver ends by itself, which it never should.
-    async fn serve(&mut self, server: api::Server) -> anyhow::Result<()> {
-        let mut ends = Ends::new()?;
+    async fn serve(&mut self, server: api::Server, mut ends: Ends) -> anyhow::Result<()> {
         let (stop, stopped) = watch::channel(false);
         let control = Arc::clone(&self.control);
         let serving = tokio::spawn(server.serve(control, wait_for(stopped)));

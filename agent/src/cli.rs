@@ -16,6 +16,7 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use rais::agent::CannotStart;
 use rais::api::client::AskError;
+use rais::causes;
 use rais::config::{self, Mistakes, checked::Config};
 
 /// Exit code: refused, or failed.
@@ -107,23 +108,10 @@ pub(crate) fn main() -> ExitCode {
 fn report(error: &anyhow::Error) {
     let text = match error.downcast_ref::<Mistakes>() {
         Some(mistakes) => format!("{mistakes}\n"),
-        None => format!("rais: {}\n", words(error)),
+        None => format!("rais: {}\n", causes::in_words(error.as_ref())),
     };
     // Where stderr is closed, the exit code has to do.
     io::stderr().write_all(text.as_bytes()).ok();
-}
-
-/// The error and its causes. Many errors name their cause themselves: it is not said twice.
-fn words(error: &anyhow::Error) -> String {
-    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| {
-        if text.is_empty() {
-            cause
-        } else if text.contains(&cause) {
-            text
-        } else {
-            format!("{text}: {cause}")
-        }
-    })
 }
 
 fn exit_code(error: &anyhow::Error) -> u8 {
@@ -192,14 +180,6 @@ fn ask(socket: &Path, request: &rais::api::Request) -> Result<rais::api::Reply, 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_cause_is_said_once() {
-        let cause = io::Error::other("no room");
-        assert_eq!(words(&anyhow::Error::from(OutputError(cause))), "standard output: no room");
-        let error = anyhow::Error::from(io::Error::other("no room")).context("maps");
-        assert_eq!(words(&error.context("start")), "start: maps: no room");
-    }
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -10,6 +10,16 @@ use crate::clock;
 /// A machine whose clock is wrong after it booted learns from the others (`Report::BootRaised`).
 const FILE: &str = "boot";
 
+/// Whether one is written down.
+pub(super) fn is_known(run_dir: &Path) -> bool {
+    run_dir.join(FILE).exists()
+}
+
+/// Takes back the first one that was ever written down.
+pub(super) fn forget(run_dir: &Path) -> io::Result<()> {
+    fs::remove_file(run_dir.join(FILE))
+}
+
 /// The boot epoch of this start: the wall clock in nanoseconds, or one more than the last.
 pub(super) fn next(run_dir: &Path) -> io::Result<u64> {
     let path = run_dir.join(FILE);
@@ -34,12 +44,16 @@ mod tests {
     fn ascends_even_where_the_clock_was_set_back() {
         let dir = std::env::temp_dir().join(format!("rais-boot-{}", std::process::id()));
         fs::create_dir_all(&dir).unwrap();
+        assert!(!is_known(&dir));
         let first = next(&dir).unwrap();
+        assert!(is_known(&dir));
         assert!(next(&dir).unwrap() > first);
         fs::write(dir.join(FILE), format!("{}\n", u64::MAX - 1)).unwrap();
         assert_eq!(next(&dir).unwrap(), u64::MAX);
         fs::write(dir.join(FILE), "not a number").unwrap();
         assert!(next(&dir).unwrap() > first);
+        forget(&dir).unwrap();
+        assert!(!is_known(&dir));
         fs::remove_dir_all(&dir).unwrap();
     }
 }

@@ -2,13 +2,15 @@
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use tokio::net::UnixListener;
+
+use crate::made::Made;
 
 /// Name of the socket in the run directory.
 pub const SOCKET_NAME: &str = "rais.sock";
@@ -27,7 +29,7 @@ pub enum ClaimError {
     #[error("an agent is running already, at {}; stop it first", .0.display())]
     Busy(PathBuf),
     /// The directory or the lock cannot be used.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {source}; {}", path.display(), remedy(source))]
     Io {
         /// What cannot be used.
         path: PathBuf,
@@ -36,14 +38,27 @@ pub enum ClaimError {
     },
 }
 
+/// What to do about a directory or a lock that cannot be used.
+fn remedy(error: &io::Error) -> &'static str {
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        "run as root, or let `run_dir` name a directory that this user may write to"
+    } else {
+        "let `run_dir` name a directory where files can be made, such as /run/rais"
+    }
+}
+
 /// This process is the only one to act for a run directory until this is dropped.
 #[derive(Debug)]
 pub struct Claim {
     socket: PathBuf,
+    /// The lock's file and the directories, where they were not there before. First, so that they
+    /// go while the lock is held.
+    made: Made,
     _lock: Flock<File>,
 }
 
 /// Claims `run_dir`, which is made if it is not there. To be called before anything is changed.
+/// What this makes goes with the claim, unless it is [kept](Server::keep).
 ///
 /// # Errors
 /// Another process has it, or the system refuses.
@@ -52,26 +67,37 @@ pub fn claim(run_dir: &Path) -> Result<Claim, ClaimError> {
         let path = path.to_owned();
         move |source| ClaimError::Io { path, source }
     };
-    fs::DirBuilder::new().recursive(true).mode(0o755).create(run_dir).map_err(error(run_dir))?;
+    let mut made = Made::directories(run_dir, 0o755).map_err(error(run_dir))?;
     let socket = run_dir.join(SOCKET_NAME);
     let lock = run_dir.join(LOCK_NAME);
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(&lock)
-        .map_err(error(&lock))?;
+    let mut open = OpenOptions::new();
+    open.write(true).mode(0o600);
+    let file = match open.clone().create_new(true).open(&lock) {
+        Ok(file) => {
+            made.add(&lock);
+            file
+        }
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+            open.open(&lock).map_err(error(&lock))?
+        }
+        Err(e) => return Err(error(&lock)(e)),
+    };
     let held = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(held) => held,
         Err((_, Errno::EWOULDBLOCK)) => return Err(ClaimError::Busy(socket)),
         Err((_, errno)) => return Err(error(&lock)(errno.into())),
     };
+    // One that failed to start may have removed the file meanwhile, and another may have made it.
+    let inode = |about: io::Result<fs::Metadata>| about.map(|about| about.ino()).ok();
+    if inode(held.metadata()) != inode(fs::metadata(&lock)) {
+        made.keep();
+        return Err(ClaimError::Busy(socket));
+    }
     // Should the lock's file have been removed while its holder runs, the holder still listens.
     if UnixStream::connect(&socket).is_ok() {
         return Err(ClaimError::Busy(socket));
     }
-    Ok(Claim { socket, _lock: held })
+    Ok(Claim { socket, made, _lock: held })
 }
 
 impl Claim {
@@ -110,6 +136,11 @@ pub struct Server {
 }
 
 impl Server {
+    /// The start has succeeded: the run directory and the lock's file stay.
+    pub fn keep(&mut self) {
+        self.claim.made.keep();
+    }
+
     pub(super) fn listener(&self) -> &UnixListener {
         &self.listener
     }

@@ -24,6 +24,7 @@ pub use attach::Attachment;
 pub use conflicts::{Conflict, Conflicts};
 pub use error::BpfError;
 pub use interface::Mode;
+pub use mount::Place;
 pub use plane::{GroupPlane, Reader};
 
 use crate::config::checked::Interface;
@@ -56,14 +57,32 @@ impl BpfPlane {
     ///
     /// # Errors
     /// No permission, no BPF or no bpffs in this kernel, or maps of another making in the place.
+    /// What was not there before is not there after.
     pub fn open(bpf_dir: &Path) -> Result<Self, BpfError> {
-        mount::ensure_bpffs(bpf_dir)?;
-        let dir = schema_dir(bpf_dir);
-        fs::create_dir_all(&dir)
-            .map_err(|error| BpfError::new(format!("creating {}", dir.display()), error))?;
-        let plane = Self { dir };
-        drop(plane.load()?);
+        let (plane, mut made) = Self::open_for_now(bpf_dir)?;
+        made.keep();
         Ok(plane)
+    }
+
+    /// As [`open`](Self::open), with what had to be made for it: a mount and directories that go
+    /// when that is dropped, unless it is [kept](Place::keep).
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_for_now(bpf_dir: &Path) -> Result<(Self, Place), BpfError> {
+        let fresh = !exists(bpf_dir);
+        let made = Place::make(bpf_dir)?;
+        let plane = Self { dir: schema_dir(bpf_dir) };
+        let opened = fs::create_dir_all(&plane.dir)
+            .map_err(|error| BpfError::new(format!("creating {}", plane.dir.display()), error))
+            .and_then(|()| plane.load().map(drop));
+        if let Err(error) = opened {
+            if fresh && let Err(stays) = clean(bpf_dir) {
+                tracing::debug!("{stays}");
+            }
+            return Err(error);
+        }
+        Ok((plane, made))
     }
 
     /// Refuses an interface that runs an XDP program of somebody else's. Changes nothing.

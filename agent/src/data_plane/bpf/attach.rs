@@ -6,6 +6,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use aya::programs::links::{FdLink, PinnedLink};
@@ -44,8 +45,7 @@ impl BpfPlane {
         program.load().map_err(not_loaded)?;
 
         let name = &interface.name;
-        let state = interface::state(interface.index)
-            .map_err(|error| BpfError::new(format!("looking at {name}"), error))?;
+        let state = look_at(interface)?;
         let pin = self.link_pin(name);
         for &running in &state.running {
             if let Some(found) = self.pin_of(running.program)? {
@@ -64,16 +64,29 @@ impl BpfPlane {
 
     /// See [`refuse_foreign`](Self::refuse_foreign).
     pub(super) fn refuse_foreign_on(&self, interface: &Interface) -> Result<(), BpfError> {
-        let name = &interface.name;
-        let state = interface::state(interface.index)
-            .map_err(|error| BpfError::new(format!("looking at {name}"), error))?;
-        for &running in &state.running {
-            let ours = self.dir.is_dir() && self.pin_of(running.program)?.is_some();
+        for &running in &look_at(interface)?.running {
+            let ours = match fs::metadata(&self.dir) {
+                Ok(_) => self.pin_of(running.program)?.is_some(),
+                // Without permission there is no telling whose it is.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    let what = format!("looking into {}", self.dir.display());
+                    return Err(BpfError::new(what, error));
+                }
+                Err(_) => false,
+            };
             if !ours {
-                return Err(foreign(name, running));
+                return Err(foreign(&interface.name, running));
             }
         }
         Ok(())
+    }
+
+    /// Takes the program off `interface`, which [`attach`](Self::attach) newly brought there.
+    ///
+    /// # Errors
+    /// Its pin cannot be removed: it stays.
+    pub fn detach(&self, interface: &Interface) -> Result<(), BpfError> {
+        remove_if_there(&self.link_pin(&interface.name))
     }
 
     /// Where the link of an interface is pinned. bpffs reserves the dot, an interface name cannot
@@ -95,6 +108,15 @@ impl BpfPlane {
         }
         Ok(None)
     }
+}
+
+/// What the kernel says about an interface.
+fn look_at(interface: &Interface) -> Result<interface::State, BpfError> {
+    let name = &interface.name;
+    interface::state(interface.index).map_err(|error| match error.raw_os_error() {
+        Some(libc::ENODEV) => BpfError::NoInterface { interface: name.clone() },
+        _ => BpfError::new(format!("looking at {name}"), error),
+    })
 }
 
 /// The pinned links in a directory.
@@ -194,6 +216,7 @@ fn attach_in(
                     mode: mode.word(),
                     source: Box::new(error),
                 },
+                Some(libc::ENODEV) => BpfError::NoInterface { interface: name.clone() },
                 // Somebody was quicker than we were.
                 Some(libc::EBUSY | libc::EEXIST) => in_the_way(interface, what(), error),
                 _ => BpfError::new(what(), error),
@@ -228,7 +251,7 @@ fn foreign(interface: &str, running: Running) -> BpfError {
 /// Removes a pin, where there is one.
 fn remove_if_there(path: &Path) -> Result<(), BpfError> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(BpfError::new(format!("removing {}", path.display()), error))
         }
         _ => Ok(()),

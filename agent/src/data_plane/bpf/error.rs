@@ -2,16 +2,20 @@
 
 use std::error::Error;
 use std::io;
+use std::path::PathBuf;
 
 use nix::libc;
+
+use crate::causes::in_words;
 
 /// A BPF operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum BpfError {
     /// The agent may not.
     #[error(
-        "{what}: not permitted. Run as root, or with CAP_BPF and CAP_NET_ADMIN \
-         (CAP_SYS_ADMIN to mount bpffs)"
+        "{what}: {}; run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_NET_RAW (CAP_SYS_ADMIN to \
+         mount bpffs), and in a container allow it the bpf system call",
+        in_words(source.as_ref())
     )]
     NoPermission {
         /// What was tried.
@@ -21,8 +25,9 @@ pub enum BpfError {
     },
     /// The kernel cannot.
     #[error(
-        "{what}: this kernel has no BPF for it. Linux 5.18 or later with CONFIG_BPF_SYSCALL and \
-         bpffs is needed"
+        "{what}: {}; this kernel has no BPF for it: Linux 5.18 or later with CONFIG_BPF_SYSCALL \
+         and bpffs is needed",
+        in_words(source.as_ref())
     )]
     Unsupported {
         /// What was tried.
@@ -44,10 +49,42 @@ pub enum BpfError {
         /// The program's id.
         id: u32,
     },
+    /// There can be no directory where one is wanted.
+    #[error(
+        "bpffs at {}: {source}; let `bpf_dir` name a directory that can be made, such as \
+         /sys/fs/bpf/rais",
+        bpf_dir.display()
+    )]
+    NoPlace {
+        /// `bpf_dir`
+        bpf_dir: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another agent uses the maps. They were left alone.
+    #[error(
+        "another agent is running with the maps in {}; stop it first, or give this one a `bpf_dir` \
+         and service interfaces of its own",
+        bpf_dir.display()
+    )]
+    Busy {
+        /// `bpf_dir`
+        bpf_dir: PathBuf,
+    },
+    /// The interface was there when the configuration was checked.
+    #[error(
+        "there is no interface {interface} any more; bring it back, or name another one as \
+         `service_interface`"
+    )]
+    NoInterface {
+        /// The interface.
+        interface: String,
+    },
     /// The interface cannot run the program in the mode asked for.
     #[error(
-        "{interface} cannot run an XDP program in {mode} mode; try `xdp_mode = \"auto\"` or \
-         \"generic\""
+        "{interface} cannot run an XDP program in {mode} mode: {}; try `xdp_mode = \"auto\"` or \
+         \"generic\"",
+        in_words(source.as_ref())
     )]
     Mode {
         /// The interface.
@@ -58,7 +95,7 @@ pub enum BpfError {
         source: Box<dyn Error + Send + Sync>,
     },
     /// Anything else.
-    #[error("{what}")]
+    #[error("{what}: {}", in_words(source.as_ref()))]
     Other {
         /// What was tried.
         what: String,
@@ -104,8 +141,8 @@ mod tests {
     #[test]
     fn failures_are_sorted_by_their_number() {
         let cases = [
-            (libc::EPERM, "not permitted"),
-            (libc::EACCES, "not permitted"),
+            (libc::EPERM, "; run as root"),
+            (libc::EACCES, "; run as root"),
             (libc::ENOSYS, "has no BPF"),
             (libc::ENODEV, "has no BPF"),
             (libc::ENOMEM, ""),
@@ -118,9 +155,11 @@ mod tests {
             });
             for error in [BpfError::new("trying", plain), BpfError::new("trying", buried)] {
                 let text = error.to_string();
-                assert!(text.starts_with("trying"), "{text}");
+                assert!(text.starts_with("trying: "), "{text}");
+                assert!(text.contains(&format!("(os error {number})")), "{text}");
                 assert!(text.contains(expected), "{number}: {text}");
-                assert_eq!(text == "trying", expected.is_empty(), "{number}: {text}");
+                assert_eq!(text.contains(';'), !expected.is_empty(), "{number}: {text}");
+                assert_eq!(in_words(&error), text, "the cause is in it already");
             }
         }
     }
