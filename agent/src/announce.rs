@@ -26,7 +26,7 @@ const WAITING_LIMIT: usize = 16_384;
 #[derive(Debug, thiserror::Error)]
 pub enum AnnounceError {
     /// No packet socket on the interface.
-    #[error("packet socket on {interface}: {source}")]
+    #[error("packet socket on {interface}: {source}; run as root, or with CAP_NET_RAW")]
     Socket {
         /// Name of the interface.
         interface: String,

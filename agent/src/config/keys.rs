@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::checked::{Key, Seal};
@@ -59,7 +60,16 @@ pub(super) fn read(section: &Section<'_>, facts: &dyn Facts) -> Option<Seal> {
 /// The key in the file at `path`.
 fn key(path: &Path, facts: &dyn Facts) -> Result<Key, String> {
     let shown = path.display();
-    let file = facts.secret(path).map_err(|e| format!("key file {shown}: {e}"))?;
+    let file = facts.secret(path).map_err(|e| {
+        let remedy = if e.kind() == io::ErrorKind::NotFound {
+            "; copy it from another host, or make one with `rais keygen`"
+        } else if e.kind() == io::ErrorKind::PermissionDenied {
+            "; run as root, or as the user it belongs to"
+        } else {
+            ""
+        };
+        format!("key file {shown}: {e}{remedy}")
+    })?;
     if file.mode & 0o077 != 0 {
         return Err(format!(
             "key file {shown} has mode {:04o}: others than its owner may use it; run \

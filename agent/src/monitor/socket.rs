@@ -9,7 +9,7 @@ use crate::config::checked::Interface;
 
 /// The control sockets of a group could not be set up.
 #[derive(Debug, thiserror::Error)]
-#[error("control interface {interface}: {what}: {source}")]
+#[error("control interface {interface}: {what}: {source}{}", remedy(source))]
 pub struct SetUpError {
     /// The interface.
     pub interface: String,
@@ -17,6 +17,26 @@ pub struct SetUpError {
     pub what: &'static str,
     /// What the system said.
     pub source: io::Error,
+}
+
+/// What to do about it, where that is known.
+fn remedy(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        // ip_mc_join_group() counts what the socket has joined.
+        Some(libc::ENOBUFS | libc::ENOMEM) => {
+            "; the system allows no more multicast groups: raise net.ipv4.igmp_max_memberships"
+        }
+        Some(libc::EADDRINUSE) => {
+            "; another program keeps the UDP port to itself: `ss -ulnp` shows which, or choose \
+             another port in `address`"
+        }
+        Some(libc::ENODEV | libc::EADDRNOTAVAIL) => {
+            "; the interface or its address went away: bring it back, or correct \
+             `control_interfaces`"
+        }
+        Some(libc::EPERM | libc::EACCES) => "; run as root, or with CAP_NET_RAW",
+        _ => "",
+    }
 }
 
 /// What makes a [`SetUpError`] of the error that `what` met.

@@ -216,7 +216,11 @@ pub(super) const REPLACED: &[(&str, &str, &str)] = &[
         "key_files = []",
         "f:6:13: `key_files` names no key file; at least one is needed",
     ),
-    ("web.key", "none.key", "f:6:14: key file /etc/rais/none.key: entity not found"),
+    (
+        "web.key",
+        "none.key",
+        "f:6:14: key file /etc/rais/none.key: entity not found; copy it from another host, or make one with `rais keygen`",
+    ),
     (
         "web.key",
         "open.key",
