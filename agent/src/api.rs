@@ -204,6 +204,9 @@ impl Client {
             };
             match request {
                 Ok(Request { cmd: Command::Events, follow: true, group, .. }) => {
+                    if let Err(reason) = known(control, group.as_deref()).await {
+                        return self.send(&Reply::refused(reason)).await;
+                    }
                     return self.follow(control.events(), group.as_deref()).await;
                 }
                 Ok(request) => {
@@ -280,7 +283,10 @@ async fn answer<C: Control>(control: &C, request: Request, may_change: bool) -> 
         Command::Status => timeout(ANSWER, control.status())
             .await
             .map(|status| only(status, request.group.as_deref())),
-        Command::Events => Ok(Ok(kept(control.events(), request.group.as_deref()))),
+        Command::Events => {
+            let group = request.group.as_deref();
+            Ok(known(control, group).await.map(|()| kept(control.events(), group)))
+        }
         Command::Quiesce | Command::Resume if !may_change => {
             Ok(Err("only root and the agent's own user may do this".to_owned()))
         }
@@ -290,7 +296,25 @@ async fn answer<C: Control>(control: &C, request: Request, may_change: bool) -> 
     match result {
         Ok(Ok(reply)) => reply,
         Ok(Err(reason)) => Reply::refused(reason),
-        Err(_) => Reply::refused(format!("no answer within {} s", ANSWER.as_secs())),
+        Err(_) => Reply::refused(late()),
+    }
+}
+
+/// The reason where the agent takes too long.
+fn late() -> String {
+    format!("no answer within {} s", ANSWER.as_secs())
+}
+
+/// Whether `group`, where one is named, is one of the agent's.
+///
+/// The error is the reason why not, with the names there are.
+async fn known<C: Control>(control: &C, group: Option<&str>) -> Result<(), String> {
+    if group.is_none() {
+        return Ok(());
+    }
+    match timeout(ANSWER, control.status()).await {
+        Ok(status) => only(status, group).map(drop),
+        Err(_) => Err(late()),
     }
 }
 

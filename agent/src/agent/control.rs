@@ -170,7 +170,7 @@ impl api::Control for Control {
         if chosen.is_empty() {
             let names: Vec<&str> = self.groups.iter().map(|g| g.name.as_str()).collect();
             let group = group.unwrap_or_default();
-            return Err(format!("no group `{group}` here; there are: {}", names.join(", ")));
+            return Err(format!("there is no group `{group}`; there are: {}", names.join(", ")));
         }
         for running in chosen {
             if !running.monitor.tell(Event::Quiesce(on)) {

@@ -10,6 +10,7 @@ use super::ConfigArgs;
 /// Validates the file and says in short what it asks for.
 pub(super) fn main(args: &ConfigArgs) -> anyhow::Result<()> {
     let config = args.load()?;
+    rais::agent::check(&config)?;
     super::print(&format!("{}: ok\n{}", args.config.display(), summary(&config)))
 }
 
