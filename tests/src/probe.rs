@@ -7,6 +7,7 @@
 pub mod echo;
 pub mod tally;
 pub mod watch;
+pub mod without_bpf;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;

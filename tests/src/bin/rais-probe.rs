@@ -1,11 +1,12 @@
-//! Measures what a client of a service address sees.
+//! Measures what a client of a service address sees, and runs programs where BPF is missing.
 
+use std::ffi::OsString;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use rais_tests::probe::{echo, watch};
+use rais_tests::probe::{echo, watch, without_bpf};
 
 /// Measures what a client of a service address sees.
 #[derive(Parser)]
@@ -28,6 +29,15 @@ enum Command {
     /// Sends echoes and ARP requests; reports a line of JSON for every line on standard input, and
     /// one at the end. The interface must be promiscuous.
     Watch(WatchArguments),
+    /// Runs a program for which the kernel has no `bpf` system call.
+    WithoutBpf {
+        /// Its error number instead: 38 is ENOSYS, 1 is EPERM.
+        #[arg(long, default_value_t = 38)]
+        errno: u32,
+        /// The program and its arguments.
+        #[arg(last = true, required = true)]
+        program: Vec<OsString>,
+    },
 }
 
 #[derive(clap::Args)]
@@ -58,6 +68,7 @@ struct WatchArguments {
 fn main() -> Result<()> {
     match Arguments::parse().command {
         Command::Serve { port, name } => echo::serve(port, &name),
+        Command::WithoutBpf { errno, program } => without_bpf::run(errno, &program),
         Command::Watch(arguments) => {
             let options = watch::Options {
                 addresses: arguments.addresses,
