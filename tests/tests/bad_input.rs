@@ -436,7 +436,7 @@ fn directories_that_cannot_be_used_are_named() {
         (
             &bpf_dir,
             scene.path("bpf/rais.1").display().to_string(),
-            ["rais.1", "on bpffs cannot have a dot", "name"],
+            ["rais.1", "on bpffs cannot have a dot", "choose another `bpf_dir`"],
         ),
     ] {
         scene.run_refuses(&[], &scene.config.replace(old.as_str(), &new), &words);

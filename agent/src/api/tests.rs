@@ -166,7 +166,7 @@ async fn events_are_kept_and_followed() {
 
         for follow in [false, true] {
             let group = Some("ftp".to_owned());
-            let none = Request { follow, group, ..request(Command::Events) };
+            let none = Request { group, follow, ..request(Command::Events) };
             let refused = ask_once(socket, &none).unwrap_err().to_string();
             assert_eq!(refused, "there is no group `ftp`; there are: web, mail");
         }

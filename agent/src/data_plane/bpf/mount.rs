@@ -101,7 +101,9 @@ fn create(dir: &Path) -> io::Result<Made> {
             if error.raw_os_error() == Some(Errno::EPERM as i32)
                 && dir.to_string_lossy().contains('.') =>
         {
-            Err(io::Error::other("a directory on bpffs cannot have a dot in its name"))
+            Err(io::Error::other(
+                "a directory on bpffs cannot have a dot in its name; choose another `bpf_dir`",
+            ))
         }
         result => result,
     }
