@@ -20,5 +20,6 @@ pub fn run(errno: u32, program: &[OsString]) -> Result<()> {
     let filter = SeccompFilter::new(rules, others, these, architecture).context("the filter")?;
     let filter = BpfProgram::try_from(filter).context("compiling the filter")?;
     apply_filter(&filter).context("applying the filter")?;
-    Err(Command::new(name).args(arguments).exec()).with_context(|| format!("running {name:?}"))
+    let failed = Command::new(name).args(arguments).exec();
+    Err(failed).with_context(|| format!("running {}", name.display()))
 }
