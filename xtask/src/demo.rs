@@ -8,15 +8,15 @@ use anyhow::{Context, Result, bail};
 use crate::command::{cargo, is_root, root, run};
 use crate::{build_ebpf, setup};
 
-/// Sets everything up, builds what is shipped, and runs the demonstration as root.
+/// Sets everything up, builds what the tests use too, and runs the demonstration as root.
 ///
 /// # Errors
 /// Something could not be built, or a fault was not survived.
 pub fn demo(arguments: &[String]) -> Result<()> {
     setup::setup(false)?;
     build_ebpf::build_ebpf().context("building the XDP program")?;
-    run(&mut cargo(&["build", "--release", "-p", "rais", "-p", "rais-tests", "--bins"]))?;
-    let demo = root()?.join("target/release/rais-demo");
+    run(&mut cargo(&["build", "-p", "rais", "-p", "rais-tests", "--bins"]))?;
+    let demo = root()?.join("target/debug/rais-demo");
     let mut command = if is_root() {
         Command::new(demo)
     } else {
