@@ -7,4 +7,5 @@ pub mod netns;
 pub mod packet;
 pub mod probe;
 pub mod status;
+pub mod trial;
 pub mod wait;

@@ -16,6 +16,7 @@
 
 mod host;
 mod leftovers;
+mod look;
 mod process;
 
 use std::fs;
@@ -28,6 +29,7 @@ use anyhow::{Context, Result, bail};
 
 pub use host::{AgentConfig, Host};
 pub use leftovers::{bystander, clean_up_on_signal, sweep};
+pub use look::{Attached, entry_address};
 pub use process::{Watch, binary, watch};
 
 use process::{output, run_with_input};
@@ -146,6 +148,21 @@ impl Bed {
     pub fn block(&self, from: &Host, to: &Host) -> Result<()> {
         let (from, to) = (port(from.name()), port(to.name()));
         self.nft(&format!("add element bridge rais blocked {{ {from:?} . {to:?} }}"))
+    }
+
+    /// Parts one host from others, in both directions and at one instant. Whoever is not named
+    /// reaches all of them.
+    ///
+    /// # Errors
+    /// `nft` failed.
+    pub fn part(&self, one: &Host, others: &[&Host]) -> Result<()> {
+        let one = port(one.name());
+        let pairs: Vec<String> = others
+            .iter()
+            .map(|other| port(other.name()))
+            .flat_map(|other| [format!("{one:?} . {other:?}"), format!("{other:?} . {one:?}")])
+            .collect();
+        self.nft(&format!("add element bridge rais blocked {{ {} }}", pairs.join(", ")))
     }
 
     /// Undoes every cut.

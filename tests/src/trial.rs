@@ -1,0 +1,177 @@
+//! A service group of real agents to try something on: hosts on a bed, and a client.
+
+#![allow(clippy::expect_used, clippy::missing_panics_doc, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::netns::{AgentConfig, Bed, Host, Watch, watch};
+use crate::probe::AddressReport;
+use crate::wait::pause;
+
+/// Time between two heartbeats.
+pub const HEARTBEAT: Duration = Duration::from_millis(20);
+/// Silence after which a host is dead. Ten heartbeats: a busy machine is no failure here.
+pub const TIMEOUT: Duration = Duration::from_millis(200);
+/// How long anything that should happen may take.
+pub const LIMIT: Duration = Duration::from_secs(10);
+/// Late answers, and the window of a watch, need this long to be in.
+const SETTLING: Duration = Duration::from_millis(250);
+
+/// A service address by its number: the one that belongs to the host of this number, and 0 for one
+/// that floats.
+#[must_use]
+pub const fn service(number: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 77, 0, 100 + number)
+}
+
+/// The id of a host by its number.
+#[must_use]
+pub const fn id(number: u8) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(10, 77, 0, number))
+}
+
+/// Hosts by number, and a client. Everything goes when it is dropped; where a test failed, the
+/// agents' logs are shown before.
+#[derive(Debug)]
+pub struct Trial {
+    /// The hosts, all of which answer echoes.
+    pub hosts: BTreeMap<u8, Host>,
+    /// `floating` of hosts that are started from now on.
+    pub floating: Vec<u8>,
+    /// `quorum` of hosts that are started from now on.
+    pub quorum: u32,
+    /// The client, which has no agent.
+    pub client: Host,
+    /// The bed.
+    pub bed: Bed,
+}
+
+impl Trial {
+    /// A client and no hosts.
+    ///
+    /// # Errors
+    /// The bed cannot be made.
+    pub fn new() -> Result<Self> {
+        let bed = Bed::new()?;
+        let client = bed.host("client", 50)?;
+        Ok(Self { hosts: BTreeMap::new(), floating: Vec::new(), quorum: 1, client, bed })
+    }
+
+    /// Adds a host without an agent.
+    ///
+    /// # Errors
+    /// The bed refuses.
+    pub fn add(&mut self, number: u8) -> Result<&mut Host> {
+        let mut host = self.bed.host(&format!("h{number}"), number)?;
+        host.start_service()?;
+        Ok(self.hosts.entry(number).or_insert(host))
+    }
+
+    /// The configuration of a host that prefers these addresses. `extra` goes on in the section of
+    /// the group.
+    ///
+    /// # Errors
+    /// There is no key.
+    pub fn config(&self, number: u8, preferred: &[u8], extra: &str) -> Result<String> {
+        let list = |numbers: &[u8]| numbers.iter().map(|&n| service(n)).collect();
+        let config = AgentConfig {
+            heartbeat: HEARTBEAT,
+            timeout: TIMEOUT,
+            preferred: list(preferred),
+            floating: list(&self.floating),
+            quorum: self.quorum,
+        };
+        Ok(config.toml(self.get(number), &self.bed.key_file()?) + extra)
+    }
+
+    /// Adds a host and starts its agent; see [`config`](Self::config).
+    ///
+    /// # Errors
+    /// The bed refuses.
+    pub fn start(&mut self, number: u8, preferred: &[u8], extra: &str) -> Result<()> {
+        self.add(number)?;
+        let config = self.config(number, preferred, extra)?;
+        self.host(number).start_agent(&config)
+    }
+
+    /// The host of a number, which was added.
+    pub fn host(&mut self, number: u8) -> &mut Host {
+        self.hosts.get_mut(&number).expect("a host that was added")
+    }
+
+    /// The host of a number, which was added.
+    #[must_use]
+    pub fn get(&self, number: u8) -> &Host {
+        self.hosts.get(&number).expect("a host that was added")
+    }
+
+    /// Waits until every running agent says of each address that this host has it, and that there
+    /// are no hosts in sight but those that run.
+    ///
+    /// # Errors
+    /// They do not within [`LIMIT`].
+    pub fn settle(&mut self, homes: &[(u8, u8)]) -> Result<()> {
+        let running: Vec<u8> =
+            self.hosts.iter_mut().filter_map(|(&n, h)| h.agent_pid().map(|_| n)).collect();
+        self.settle_among(&running, homes)
+    }
+
+    /// As [`settle`](Self::settle), among these hosts alone.
+    ///
+    /// # Errors
+    /// They do not within [`LIMIT`].
+    pub fn settle_among(&mut self, numbers: &[u8], homes: &[(u8, u8)]) -> Result<()> {
+        for &number in numbers {
+            let what = format!("{homes:?} among {numbers:?}");
+            self.host(number).wait_status(&what, LIMIT, |status| {
+                let home = |&(address, host): &(u8, u8)| {
+                    status.holder(IpAddr::V4(service(address))) == Some(id(host))
+                };
+                status.hosts() == numbers.len() && homes.iter().all(home)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Watches these addresses from the client.
+    ///
+    /// # Errors
+    /// The watch does not start.
+    pub fn watch(&self, addresses: &[u8]) -> Result<Eye> {
+        let addresses: Vec<Ipv4Addr> = addresses.iter().map(|&n| service(n)).collect();
+        let mut eye = Eye(watch(&self.client, &addresses)?);
+        eye.look()?;
+        Ok(eye)
+    }
+}
+
+impl Drop for Trial {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for host in self.hosts.values() {
+                eprintln!("{}: its agent's log ends:\n{}", host.name(), host.log_tail());
+            }
+        }
+    }
+}
+
+/// What the client sees, window by window.
+#[derive(Debug)]
+pub struct Eye(Watch);
+
+impl Eye {
+    /// Ends a window; what was seen in it, by the number of the address.
+    ///
+    /// # Errors
+    /// The watch ended.
+    pub fn look(&mut self) -> Result<BTreeMap<u8, AddressReport>> {
+        pause(SETTLING);
+        let report = self.0.report()?;
+        let number = |seen: &AddressReport| Some(seen.address?.octets()[3] - 100);
+        Ok(report.addresses.into_iter().filter_map(|seen| Some((number(&seen)?, seen))).collect())
+    }
+}
