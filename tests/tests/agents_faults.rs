@@ -182,7 +182,7 @@ fn clean_refuses_while_an_agent_runs_and_takes_all_away_after_it_was_killed() {
     }
     assert!(host.configured().unwrap().is_empty());
     assert!(!host.run("ip", &["link", "show", "dev", "eth0"]).unwrap().contains("xdp"));
-    let pinned = std::fs::read_dir(host.bpf_dir()).map(Iterator::count).unwrap_or(0);
+    let pinned = std::fs::read_dir(host.bpf_dir()).map_or(0, Iterator::count);
     assert_eq!(pinned, 0);
     // There is nothing left to do.
     let again = host.rais(&arguments).unwrap();

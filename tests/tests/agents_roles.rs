@@ -1,0 +1,161 @@
+//! Who of several real agents gets an address: spares first, quiesced hosts and observers never;
+//! and that leadership moves without any address moving.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use rais::status::Role;
+use rais_tests::netns::Host;
+use rais_tests::scripts::Scripts;
+use rais_tests::trial::{LIMIT, Trial, id, service};
+use rais_tests::wait::{self, pause};
+
+/// Waits until each of these hosts follows this leader.
+fn wait_led(trial: &Trial, hosts: &[u8], leader: u8) {
+    for &host in hosts {
+        let what = format!("h{leader} to lead");
+        trial.get(host).wait_group(&what, LIMIT, |g| g.leader == Some(id(leader))).unwrap();
+    }
+}
+
+/// Who has which address under which epoch, as this host sees it.
+fn assignments(host: &Host) -> BTreeMap<IpAddr, (IpAddr, u64)> {
+    let hosts = host.group().unwrap().hosts;
+    let all = hosts.iter().flat_map(|host| host.addresses.iter().map(|a| (host.id, a)));
+    all.map(|(holder, served)| (served.address, (holder, served.epoch))).collect()
+}
+
+/// How often this host reported that nobody can take the address.
+fn unassigned(host: &Host, address: u8) -> usize {
+    let about = |event: &rais::events::Event| {
+        event.kind == "cannot-assign" && event.address == Some(service(address).into())
+    };
+    host.events().unwrap().iter().filter(|event| about(event)).count()
+}
+
+#[test]
+fn spares_come_first_and_quiesced_hosts_keep_what_they_have() {
+    let mut trial = Trial::new().unwrap();
+    trial.floating = vec![0, 10];
+    // Alone at first, the spare gets what floats: more addresses than the others will have.
+    trial.start(3, &[], "").unwrap();
+    trial.settle(&[(0, 3), (10, 3)]).unwrap();
+    trial.start(1, &[1], "").unwrap();
+    trial.start(2, &[2], "").unwrap();
+    trial.settle(&[(0, 3), (10, 3), (1, 1), (2, 2)]).unwrap();
+
+    trial.host(1).kill_agent().unwrap();
+    trial.settle(&[(0, 3), (10, 3), (1, 3), (2, 2)]).unwrap();
+
+    let said = trial.get(3).ask(&["quiesce"]).unwrap();
+    assert_eq!(said, "quiesced in all groups\n");
+    trial
+        .get(2)
+        .wait_group("h3 to be quiesced", LIMIT, |group| {
+            group.hosts.iter().any(|host| host.id == id(3) && host.quiesced)
+        })
+        .unwrap();
+    assert!(trial.get(3).group().unwrap().quiesced);
+    trial.settle(&[(0, 3), (10, 3), (1, 3), (2, 2)]).unwrap();
+    trial.host(1).restart_agent().unwrap();
+    trial.settle(&[(0, 3), (10, 3), (1, 1), (2, 2)]).unwrap();
+    trial.host(2).kill_agent().unwrap();
+    trial.settle(&[(0, 3), (10, 3), (1, 1), (2, 1)]).unwrap();
+    trial.host(2).restart_agent().unwrap();
+    trial.settle(&[(0, 3), (10, 3), (1, 1), (2, 2)]).unwrap();
+
+    trial.get(3).ask(&["resume"]).unwrap();
+    trial
+        .get(1)
+        .wait_group("h3 to have resumed", LIMIT, |group| {
+            group.hosts.iter().any(|host| host.id == id(3) && !host.quiesced)
+        })
+        .unwrap();
+    trial.host(2).kill_agent().unwrap();
+    trial.settle(&[(0, 3), (10, 3), (1, 1), (2, 3)]).unwrap();
+}
+
+#[test]
+fn an_observer_leads_is_assigned_nothing_and_says_once_that_nobody_can_be() {
+    let scripts = Scripts::new().unwrap();
+    let notice = scripts.recorder("notice", "").unwrap();
+    let extra =
+        format!("role = \"observer\"\n[group.scripts]\ncannot_assign = \"{}\"\n", notice.display());
+    let mut trial = Trial::new().unwrap();
+    trial.start(1, &[], &extra).unwrap();
+    trial.start(2, &[2], "").unwrap();
+    trial.start(3, &[3], "").unwrap();
+    trial.settle(&[(2, 2), (3, 3)]).unwrap();
+    wait_led(&trial, &[1, 2, 3], 1);
+    let observer = trial.get(1).group().unwrap();
+    assert!(observer.role == Role::Observer && !observer.ok, "{observer:#?}");
+
+    trial.host(2).kill_agent().unwrap();
+    trial.settle(&[(2, 3), (3, 3)]).unwrap();
+    assert_eq!((unassigned(trial.get(1), 2), unassigned(trial.get(1), 3)), (0, 0));
+    trial.host(3).kill_agent().unwrap();
+    for address in [2, 3] {
+        trial.get(1).wait_event(0, "cannot-assign", Some(service(address)), LIMIT).unwrap();
+    }
+    // Many turns of the leader, each of which could say it again.
+    pause(Duration::from_secs(1));
+    assert_eq!((unassigned(trial.get(1), 2), unassigned(trial.get(1), 3)), (1, 1));
+    assert!(trial.get(1).entries().unwrap().is_empty());
+    assert!(trial.get(1).configured().unwrap().is_empty());
+    let told: Vec<_> = scripts
+        .records()
+        .unwrap()
+        .iter()
+        .map(|record| (record["RAIS_EVENT"].clone(), record["RAIS_ADDRESS"].clone()))
+        .collect();
+    let expected = ["10.77.0.102", "10.77.0.103"];
+    assert_eq!(told, expected.map(|address| ("cannot_assign".to_owned(), address.to_owned())));
+
+    // Another occurrence is said again.
+    trial.host(3).restart_agent().unwrap();
+    trial.settle(&[(2, 3), (3, 3)]).unwrap();
+    trial.host(3).kill_agent().unwrap();
+    let again = || Ok((unassigned(trial.get(1), 3) == 2).then_some(()));
+    wait::until("another report", LIMIT, again).unwrap();
+}
+
+#[test]
+fn leadership_moves_and_no_address_does() {
+    let mut trial = Trial::new().unwrap();
+    trial.floating = vec![0];
+    trial.start(2, &[2], "").unwrap();
+    trial.start(3, &[3], "").unwrap();
+    trial.settle(&[(2, 2), (3, 3)]).unwrap();
+    wait_led(&trial, &[2, 3], 2);
+    let before = assignments(trial.get(3));
+    assert_eq!(before.len(), 3, "{before:?}");
+    let marks = [2, 3].map(|number| (number, trial.get(number).last_event().unwrap()));
+    let mut eye = trial.watch(&[0, 2, 3]).unwrap();
+
+    trial.start(1, &[], "").unwrap();
+    wait_led(&trial, &[1, 2, 3], 1);
+    // The new leader has had many turns.
+    pause(Duration::from_millis(500));
+    assert_eq!(assignments(trial.get(1)), before);
+    trial.host(1).kill_agent().unwrap();
+    wait_led(&trial, &[2, 3], 2);
+    pause(Duration::from_millis(500));
+    assert_eq!(assignments(trial.get(3)), before);
+    for (number, mark) in marks {
+        let events = trial.get(number).events_after(mark).unwrap();
+        assert!(events.iter().all(|event| event.address.is_none()), "{events:#?}");
+    }
+    let seen = eye.look().unwrap();
+    for (address, seen) in &seen {
+        assert_eq!((seen.hosts.len(), seen.arp_handovers, seen.lost), (1, 0, 0), "{address}");
+    }
+}
