@@ -110,6 +110,30 @@ fn a_killed_agent_that_starts_again_adopts_the_program_and_leaves_nothing_stale(
 }
 
 #[test]
+fn agents_that_start_again_at_once_never_answer_beside_another() {
+    let mut trial = Trial::new().unwrap();
+    for number in 1..=2 {
+        trial.start(number, &[number], "").unwrap();
+    }
+    trial.settle(&[(1, 1), (2, 2)]).unwrap();
+    let mut eye = trial.watch(&[1, 2]).unwrap();
+    let links = [1, 2].map(|number| trial.get(number).attached().unwrap().link);
+    for victim in [2, 1, 2, 1] {
+        // Its lease still lives, and the others have not missed it yet.
+        trial.host(victim).kill_agent().unwrap();
+        trial.host(victim).restart_agent().unwrap();
+        trial.host(victim).wait_status("an answer", LIMIT, |_| true).unwrap();
+        trial.settle(&[(1, 1), (2, 2)]).unwrap();
+    }
+    let seen = eye.look().unwrap();
+    for address in 1..=2 {
+        assert!(seen[&address].answering && seen[&address].arp_doubled == 0, "{seen:?}");
+        assert_eq!(seen[&address].last_host, Some(format!("h{address}")), "{seen:?}");
+    }
+    assert_eq!([1, 2].map(|number| trial.get(number).attached().unwrap().link), links);
+}
+
+#[test]
 fn another_configuration_leaves_nothing_of_the_old_one() {
     let mut trial = Trial::new().unwrap();
     trial.start(1, &[1, 11], "").unwrap();
@@ -169,6 +193,8 @@ fn clean_refuses_while_an_agent_runs_and_takes_all_away_after_it_was_killed() {
     let message = String::from_utf8(refused.stderr).unwrap();
     assert_eq!(refused.status.code(), Some(1), "{message}");
     assert!(message.contains("agent") && message.contains("rais.sock"), "{message}");
+    let second = trial.get(1).rais(&["run", arguments[1], arguments[2]]).unwrap();
+    assert_eq!(second.status.code(), Some(2), "{}", String::from_utf8_lossy(&second.stderr));
     trial.settle(&[(0, 1), (1, 1)]).unwrap();
 
     trial.host(1).kill_agent().unwrap();
