@@ -29,6 +29,10 @@ use trail::Trail;
 /// Stack of the runtime's threads: with locked memory they are all resident.
 const WORKER_STACK: usize = 512 * 1024;
 
+/// How long the kernel may take to detach a program whose link is gone, and how often to look.
+const DETACH_LIMIT: Duration = Duration::from_secs(2);
+const DETACH_INTERVAL: Duration = Duration::from_millis(2);
+
 /// The agent could not start. What it had begun was undone.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
@@ -90,10 +94,27 @@ pub fn clean(config: &Config) -> anyhow::Result<Vec<String>> {
         } else {
             removed.extend(take_off_marked(&addresses, config).await?);
         }
+        let programs = bpf::programs(&config.agent.bpf_dir)?;
         let pins = bpf::clean(&config.agent.bpf_dir)?;
         removed.extend(pins.iter().map(|pin| pin.display().to_string()));
+        for interface in service_interfaces(config).values() {
+            until_detached(interface, &programs).await?;
+        }
         Ok(removed)
     })
+}
+
+/// Waits until the interface runs none of these programs, whose links are gone: the kernel lets go
+/// of a link some milliseconds after its last pin. Whoever attaches next shall not find it busy.
+async fn until_detached(interface: &Interface, programs: &[u32]) -> anyhow::Result<()> {
+    let detached = async {
+        while bpf::runs_any(interface, programs)? {
+            tokio::time::sleep(DETACH_INTERVAL).await;
+        }
+        anyhow::Ok(())
+    };
+    let limited = tokio::time::timeout(DETACH_LIMIT, detached).await;
+    limited.with_context(|| format!("the XDP program is still on {}", interface.name))?
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {

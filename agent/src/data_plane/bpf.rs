@@ -183,8 +183,33 @@ pub fn exists(bpf_dir: &Path) -> bool {
     schema_dirs(bpf_dir).is_ok_and(|dirs| !dirs.is_empty())
 }
 
+/// Ids of the programs that run in links below `bpf_dir`, of every schema version.
+///
+/// # Errors
+/// A link or a directory could not be read.
+pub fn programs(bpf_dir: &Path) -> Result<Vec<u32>, BpfError> {
+    let mut programs = Vec::new();
+    for dir in schema_dirs(bpf_dir)? {
+        for path in attach::link_pins(&dir)? {
+            programs.push(attach::program_of(&path)?);
+        }
+    }
+    Ok(programs)
+}
+
+/// Whether the interface runs one of these programs.
+///
+/// # Errors
+/// There is no such interface, or netlink failed.
+pub fn runs_any(interface: &Interface, programs: &[u32]) -> Result<bool, BpfError> {
+    let state = interface::state(interface.index)
+        .map_err(|error| BpfError::new(format!("looking at {}", interface.name), error))?;
+    Ok(state.running.iter().any(|running| programs.contains(&running.program)))
+}
+
 /// Removes the links and maps below `bpf_dir`, of every schema version, and so takes the program
-/// off the interfaces. Says what was removed. Where there is nothing, nothing is done.
+/// off the interfaces: the kernel does it a moment later, see [`runs_any`]. Says what was removed.
+/// Where there is nothing, nothing is done.
 ///
 /// The kernel answers for addresses that are still on an interface from then on: take them off
 /// before ([`BpfPlane::take_over`]).

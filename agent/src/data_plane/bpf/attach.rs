@@ -98,11 +98,7 @@ impl BpfPlane {
     /// The pinned link that holds this program: each is loaded for one link only.
     fn pin_of(&self, program: u32) -> Result<Option<PathBuf>, BpfError> {
         for path in link_pins(&self.dir)? {
-            let link = open_link(&path)?;
-            let info = link
-                .info()
-                .map_err(|error| BpfError::new(format!("reading {}", path.display()), error))?;
-            if info.program_id() == program {
+            if program_of(&path)? == program {
                 return Ok(Some(path));
             }
         }
@@ -132,6 +128,13 @@ pub(super) fn link_pins(dir: &Path) -> Result<Vec<PathBuf>, BpfError> {
     }
     pins.sort();
     Ok(pins)
+}
+
+/// The id of the program in a pinned link.
+pub(super) fn program_of(path: &Path) -> Result<u32, BpfError> {
+    let info = open_link(path)?.info();
+    let info = info.map_err(|error| BpfError::new(format!("reading {}", path.display()), error))?;
+    Ok(info.program_id())
 }
 
 /// Opens a pinned link.
