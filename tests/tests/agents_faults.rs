@@ -12,12 +12,13 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::os::unix::process::ExitStatusExt;
+use std::time::Duration;
 
 use rais::events::Event;
 use rais_common::maps::STATE_OPEN;
 use rais_tests::netns::Host;
 use rais_tests::trial::{LIMIT, Trial, id, service};
-use rais_tests::wait;
+use rais_tests::wait::{self, pause};
 
 /// Long enough to look at a host that is back before its addresses are.
 const HOLD_DOWN: &str = "failback = \"2s\"\n";
@@ -73,6 +74,29 @@ fn a_thawed_agent_withdraws_before_it_does_anything_else() {
     let seen = eye.look().unwrap();
     assert_eq!((seen[&1].arp_handovers, seen[&1].arp_doubled), (1, 0), "{seen:?}");
     assert_eq!(seen[&1].last_host.as_deref(), Some("h1"));
+}
+
+#[test]
+fn no_length_of_a_pause_makes_two_hosts_answer() {
+    let mut trial = Trial::new().unwrap();
+    for number in 1..=2 {
+        trial.start(number, &[number], "").unwrap();
+    }
+    trial.settle(&[(1, 1), (2, 2)]).unwrap();
+    let mut eye = trial.watch(&[1, 2]).unwrap();
+    // Shorter than the lease of 180 ms, about as long, and longer than the timeout of 200 ms.
+    for millis in [90, 160, 178, 182, 188, 194, 199, 201, 206, 215, 300] {
+        for victim in 1..=2 {
+            trial.host(victim).freeze_agent().unwrap();
+            pause(Duration::from_millis(millis));
+            trial.host(victim).thaw_agent().unwrap();
+            trial.settle(&[(1, 1), (2, 2)]).unwrap();
+        }
+    }
+    for (address, seen) in eye.look().unwrap() {
+        assert!(seen.answering && seen.arp_doubled == 0, "{address}: {seen:?}");
+        assert!(seen.arp_handovers > 0, "{address}: no pause was long enough: {seen:?}");
+    }
 }
 
 #[test]
