@@ -157,10 +157,10 @@ fn bpftool_shows_every_map_by_name() {
     assert!(link.contains(&mac.join(":")), "{mac:?} is not in {link}");
 
     let leases = host.dump("LEASES").unwrap();
-    let until = number(&leases[0], "/value");
+    let until = number(&leases[0], "/value/until");
     let now = clock::now().as_nanos();
     assert!(until.abs_diff(now) < 1_000_000_000, "the lease ends at {until}, now it is {now}");
-    assert!(leases[1..].iter().all(|lease| number(lease, "/value") == 0));
+    assert!(leases[1..].iter().all(|lease| number(lease, "/value/until") == 0));
 
     let traffic = host.dump("TRAFFIC").unwrap();
     assert_eq!(traffic.len(), 1);
