@@ -190,3 +190,24 @@ fn a_failing_acquire_script_undoes_the_acquisition_and_the_address_goes_elsewher
     assert!(seen[&1].answering && seen[&1].last_host.as_deref() == Some("h2"), "{seen:?}");
     assert_eq!(seen[&1].arp_doubled, 0, "{seen:?}");
 }
+
+#[test]
+fn a_release_script_that_hangs_does_not_keep_the_agent_from_ending() {
+    let scripts = Scripts::new().unwrap();
+    let release = scripts.program("release", "exec sleep 1000").unwrap();
+    let mut trial = Trial::new().unwrap();
+    let extra = section(&[("release", &release)]) + "timeout = \"500ms\"\n";
+    trial.start(1, &[1], &extra).unwrap();
+    trial.start(2, &[2], "").unwrap();
+    trial.settle(&[(1, 1), (2, 2)]).unwrap();
+    let mut eye = trial.watch(&[1]).unwrap();
+
+    trial.host(1).terminate_agent().unwrap();
+    assert_eq!(trial.host(1).wait_agent_end(LIMIT).unwrap().code(), Some(0));
+    let log = trial.get(1).log_tail();
+    assert!(log.contains("took longer than 500ms and was killed"), "{log}");
+    assert!(trial.get(1).configured().unwrap().is_empty());
+    trial.settle(&[(1, 2), (2, 2)]).unwrap();
+    let seen = eye.look().unwrap();
+    assert_eq!((seen[&1].arp_doubled, seen[&1].arp_handovers), (0, 1), "{seen:?}");
+}
