@@ -345,6 +345,11 @@ impl Group {
     /// Hosts in sight keep their addresses in the database.
     fn refresh_database(&mut self, now: Time, out: &mut Vec<Action>) {
         let me = self.settings.host;
+        for served in self.holdings.served() {
+            if served.state == AddressState::Online {
+                self.database.served(served.address, me, served.epoch);
+            }
+        }
         let mut claims: BTreeMap<HostId, (&[IpAddr], Time)> = self
             .members
             .iter()

@@ -182,7 +182,7 @@ impl Control {
             return None;
         }
         let able = |m: &&Member<'_>| can_take(m, address);
-        let preferred = situation.members.iter().find(|m| Some(m.host) == row.preferred && able(m));
+        let preferred = home(situation, address, row).filter(able);
         let to = preferred.map(|m| m.host).or_else(|| {
             let (spares, eligible): (Vec<_>, Vec<_>) =
                 situation.members.iter().filter(able).partition(|m| m.info.preferred.is_empty());
@@ -296,19 +296,22 @@ fn can_take(member: &Member<'_>, address: IpAddr) -> bool {
 /// Whether its tests pass may not be known yet.
 fn awaits_preferred(situation: &Situation<'_>, address: IpAddr, row: &Row) -> bool {
     situation.database.epoch(address) == 0
-        && situation.members.iter().any(|m| {
-            Some(m.host) == row.preferred && m.info.phase == Phase::Joining && !m.info.quiesced
-        })
+        && home(situation, address, row)
+            .is_some_and(|m| m.info.phase == Phase::Joining && !m.info.quiesced)
+}
+
+/// The preferred host, if it is in sight and still calls the address its own. One that was started
+/// anew with another configuration leaves it orphaned.
+fn home<'a>(situation: &'a Situation<'a>, address: IpAddr, row: &Row) -> Option<&'a Member<'a>> {
+    situation
+        .members
+        .iter()
+        .find(|m| Some(m.host) == row.preferred && m.info.preferred.contains(&address))
 }
 
 fn fails_back(situation: &Situation<'_>, address: IpAddr, row: &Row, holder: HostId) -> bool {
-    let Some(preferred) = situation
-        .members
-        .iter()
-        .find(|m| Some(m.host) == row.preferred && m.host != holder && can_take(m, address))
-    else {
-        return false;
-    };
+    let able = |m: &&Member<'_>| m.host != holder && can_take(m, address);
+    let Some(preferred) = home(situation, address, row).filter(able) else { return false };
     match situation.failback {
         Failback::Immediate => true,
         Failback::After(pause) => {

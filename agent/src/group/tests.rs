@@ -501,3 +501,20 @@ fn due_while_busy() {
     bench.give(Event::Load { load: 1, capacity: 1 });
     assert!(bench.group.next_deadline() <= at(bench.now));
 }
+
+// This host leads and its own tests fail → the order says that it had the address, and why it lost
+// it.
+#[test]
+fn reason_for_what_the_leader_lost_itself() {
+    let mut bench = Bench::member(settings(), false);
+    assert!(bench.serves(5));
+    let mut other = leader_info();
+    (other.host.leader, other.database) = (Some(host(5)), Vec::new());
+    bench.hear(7, Body::Info(Box::new(other)));
+    let actions = bench.give(Event::Health { ok: false, detail: "down".to_owned() });
+    let ordered = reports(&actions).into_iter().find_map(|report| match report {
+        Report::Ordered { acquire: true, from, to, reason, .. } => Some((*from, *to, *reason)),
+        _ => None,
+    });
+    assert_eq!(ordered, Some((Some(host(5)), host(7), Reason::TestFailed)));
+}

@@ -233,6 +233,22 @@ fn first_assignment_waits_for_joining_host() {
     assert_eq!(quiesced.orders(at(0)), [(ACQUIRE, 3, Reason::Unserved)]);
 }
 
+// Rules 2 and 3: its preferred host is in sight, but was started anew without it → orphaned: not
+// given to that host before others, and not taken from its holder.
+#[test]
+fn an_address_its_host_no_longer_claims() {
+    let mut leader = Leader::new(vec![(2, info(&[9])), (3, info(&[]))]);
+    leader.hear(vec![(2, info(&[8])), (3, info(&[]))]);
+    let orders = leader.decide(at(0));
+    let of_nine = |d: &Decision| {
+        matches!(d, Decision::Acquire { address, to, .. }
+        if (*address, *to) == (addr(9), host(3)))
+    };
+    assert!(orders.iter().any(of_nine), "{orders:?}");
+    leader.hear(vec![(2, online(info(&[8]), 8, 1)), (3, online(info(&[]), 9, 1))]);
+    assert_eq!(leader.decide(at(1)), []);
+}
+
 // Rule 2: CannotAssign once; cleared by an assignment; said again at the next occurrence.
 #[test]
 fn cannot_assign_once_per_occurrence() {
