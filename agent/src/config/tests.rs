@@ -14,7 +14,7 @@ use super::*;
 use crate::group::{Failback, HostId, Placement, Role};
 
 /// A machine with `eth0` and `eth1`, an interface `bare` without addresses, `/etc/rais/*.key`
-/// and programs below `/bin`.
+/// and programs below `/bin`, `/usr/local/bin` and in `/etc/rais`.
 struct Fake;
 
 impl Facts for Fake {
@@ -49,7 +49,9 @@ impl Facts for Fake {
     }
 
     fn program(&self, path: &Path) -> Result<(), String> {
-        if path.starts_with("/bin") { Ok(()) } else { Err("not there".to_owned()) }
+        let dirs = ["/bin", "/usr/local/bin", "/etc/rais"];
+        let there = dirs.iter().any(|dir| path.starts_with(dir));
+        if there { Ok(()) } else { Err("not there".to_owned()) }
     }
 
     fn user(&self) -> u32 {
@@ -377,4 +379,18 @@ fn a_file_that_is_not_there_is_named() {
         message,
         "/nonexistent/rais.toml: cannot be opened: No such file or directory (os error 2)"
     );
+}
+
+// The examples of the README → no mistake in them.
+#[test]
+fn the_readme_has_no_mistakes() {
+    let readme = include_str!("../../../README.md");
+    let examples: Vec<&str> =
+        readme.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(examples.len() >= 2, "{readme}");
+    for example in examples {
+        if let Err(mistakes) = check(Path::new("README.md"), example, &Fake) {
+            panic!("{mistakes}\n{example}");
+        }
+    }
 }
