@@ -7,6 +7,9 @@
 //!     h1-eth0           h2-eth0          client-eth0         ports of br0 in rais-<bed>-sw
 //! ```
 //!
+//! A host may have an `eth1` as well ([`Bed::second_network`]), 10.78.0.N/24, on a bridge `br1`
+//! that is not joined to the first.
+//!
 //! Faults of the network are rules on the bridge: the hosts' own carrier stays up, and no one is
 //! told. Processes share this machine's mount namespace (`nsenter --net`, not `ip netns exec`), so
 //! that what an agent pins outlives it.
@@ -102,6 +105,31 @@ impl Bed {
         Ok(Host::new(&self.id, name, netns, address, dir, self.dir.join("bpf").join(name)))
     }
 
+    /// Gives a host an `eth1` on a network of its own, with the number it has on the first.
+    ///
+    /// # Errors
+    /// It has one, or `ip` failed.
+    pub fn second_network(&self, host: &Host) -> Result<()> {
+        let [_, _, _, number] = host.address().octets();
+        let port = port_on(host.name(), "eth1");
+        let (netns, switch) = (host.netns(), self.netns("sw"));
+        ip(&[
+            "link", "add", "eth1", "netns", netns, "type", "veth", "peer", "name", &port, "netns",
+            &switch,
+        ])?;
+        ip(&["-n", &switch, "link", "set", &port, "master", "br1", "up"])?;
+        ip(&["-n", netns, "address", "add", &format!("10.78.0.{number}/24"), "dev", "eth1"])?;
+        ip(&["-n", netns, "link", "set", "eth1", "up"])
+    }
+
+    /// Cuts a host off one of its networks in both directions, silently.
+    ///
+    /// # Errors
+    /// `nft` failed.
+    pub fn cut_from(&self, host: &Host, interface: &str) -> Result<()> {
+        self.cut_port(&port_on(host.name(), interface))
+    }
+
     /// Ends a host's processes and takes its namespace away.
     ///
     /// # Errors
@@ -119,7 +147,10 @@ impl Bed {
     /// # Errors
     /// `nft` failed.
     pub fn cut(&self, host: &Host) -> Result<()> {
-        let port = port(host.name());
+        self.cut_port(&port(host.name()))
+    }
+
+    fn cut_port(&self, port: &str) -> Result<()> {
         self.nft(&format!(
             "add element bridge rais mute {{ {port:?} }}; add element bridge rais deaf {{ {port:?} }}"
         ))
@@ -209,25 +240,16 @@ impl Bed {
         Ok(())
     }
 
-    /// A bridge that forwards at once and does not guess about multicast.
+    /// Bridges that forward at once and do not guess about multicast.
     fn make_switch(&self) -> Result<()> {
         let switch = self.netns("sw");
         ip(&["netns", "add", &switch])?;
         quiet_ipv6(&switch)?;
-        ip(&[
-            "-n",
-            &switch,
-            "link",
-            "add",
-            "br0",
-            "type",
-            "bridge",
-            "stp_state",
-            "0",
-            "mcast_snooping",
-            "0",
-        ])?;
-        ip(&["-n", &switch, "link", "set", "br0", "up"])?;
+        for bridge in ["br0", "br1"] {
+            let plain = ["type", "bridge", "stp_state", "0", "mcast_snooping", "0"];
+            ip(&[&["-n", &switch, "link", "add", bridge], &plain[..]].concat())?;
+            ip(&["-n", &switch, "link", "set", bridge, "up"])?;
+        }
         self.nft(RULES)
     }
 
@@ -248,7 +270,12 @@ impl Drop for Bed {
 
 /// The bridge's end of a host's `eth0`.
 fn port(host: &str) -> String {
-    format!("{host}-eth0")
+    port_on(host, "eth0")
+}
+
+/// The bridge's end of one of a host's interfaces.
+fn port_on(host: &str, interface: &str) -> String {
+    format!("{host}-{interface}")
 }
 
 fn ip(arguments: &[&str]) -> Result<()> {

@@ -1,0 +1,125 @@
+//! Real agents on two networks: control messages over both, and a group for each.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+
+use rais::status::{AddressState, Group};
+use rais_tests::netns::Host;
+use rais_tests::trial::{LIMIT, TIMEOUT, Trial, id, service};
+use rais_tests::wait::pause;
+
+/// The address of the other group that goes with one of the first.
+fn second(address: Ipv4Addr) -> Ipv4Addr {
+    let [_, _, _, last] = address.octets();
+    Ipv4Addr::new(10, 77, 0, 100 + last)
+}
+
+/// The groups of a host's agent, by name.
+fn groups(host: &Host) -> BTreeMap<String, Group> {
+    let text = host.ask(&["status", "--json"]).unwrap();
+    let status: rais::status::Status = serde_json::from_str(&text).unwrap();
+    status.groups.into_iter().map(|group| (group.name.clone(), group)).collect()
+}
+
+/// Who has an address, where exactly one host has it and answers.
+fn holder(group: &Group, address: Ipv4Addr) -> Option<IpAddr> {
+    let listed = group.addresses.iter().find(|a| a.address == IpAddr::V4(address))?;
+    match (listed.state, listed.holders.as_slice()) {
+        (AddressState::Online, [one]) => Some(*one),
+        _ => None,
+    }
+}
+
+/// Waits until a host's agent says so of its groups.
+fn wait_groups(host: &Host, what: &str, good: impl Fn(&BTreeMap<String, Group>) -> bool) {
+    let end = rais::clock::now() + LIMIT;
+    while !good(&groups(host)) {
+        assert!(rais::clock::now() < end, "{what}: {:#?}", groups(host));
+    }
+}
+
+// Three hosts that talk over two networks; one is cut off either of them → it stays in sight,
+// nothing moves, and what arrived twice was counted once.
+#[test]
+fn either_control_network_is_enough() {
+    let mut trial = Trial::new().unwrap();
+    trial.quorum = 2;
+    for number in 1..=3 {
+        trial.add(number).unwrap();
+        trial.bed.second_network(trial.get(number)).unwrap();
+        let config = trial.config(number, &[number], "").unwrap();
+        let both = r#"control_interfaces = ["eth0", "eth1"]"#;
+        let config = config.replace(r#"control_interfaces = ["eth0"]"#, both);
+        trial.host(number).start_agent(&config).unwrap();
+    }
+    let homes = [(1, 1), (2, 2), (3, 3)];
+    trial.settle(&homes).unwrap();
+    let before: Vec<u64> = (1..=3).map(|n| trial.get(n).last_event().unwrap()).collect();
+    let counted = trial.get(1).group().unwrap().messages;
+    assert!(counted.duplicates > 0, "{counted:?}");
+    for network in ["eth1", "eth0"] {
+        trial.bed.cut_from(trial.get(3), network).unwrap();
+        // That nothing happens takes its time.
+        pause(TIMEOUT * 3);
+        trial.settle(&homes).unwrap();
+        trial.bed.heal().unwrap();
+    }
+    for (number, last) in (1..=3).zip(before) {
+        let events = trial.get(number).events_after(last).unwrap();
+        assert!(events.is_empty(), "h{number}: {events:?}");
+    }
+}
+
+// Two groups on each of three hosts, one over each network; a host is cut off the second → that
+// group's address fails over, the other's stays where it is.
+#[test]
+fn a_group_fails_over_alone() {
+    let mut trial = Trial::new().unwrap();
+    trial.quorum = 2;
+    for number in 1..=3 {
+        trial.add(number).unwrap();
+        trial.bed.second_network(trial.get(number)).unwrap();
+        let config = trial.config(number, &[number], "").unwrap();
+        let (agent, group) = config.split_once("[[group]]").unwrap();
+        let other = group
+            .replace(r#"name = "demo""#, r#"name = "other""#)
+            .replace("239.77.0.1:7077", "239.77.0.2:7078")
+            .replace(r#"control_interfaces = ["eth0"]"#, r#"control_interfaces = ["eth1"]"#)
+            .replace(&service(number).to_string(), &second(service(number)).to_string());
+        let both = format!("{agent}[[group]]{group}\n[[group]]{other}");
+        trial.host(number).start_agent(&both).unwrap();
+    }
+    let third = (service(3), second(service(3)));
+    let home = |groups: &BTreeMap<String, Group>| {
+        holder(&groups["demo"], third.0) == Some(id(3))
+            && holder(&groups["other"], third.1) == Some(id(3))
+    };
+    for number in 1..=3 {
+        wait_groups(trial.get(number), "both groups at home", home);
+    }
+    let last = trial.get(1).last_event().unwrap();
+
+    trial.bed.cut_from(trial.get(3), "eth1").unwrap();
+    wait_groups(trial.get(1), "the other group fails over", |groups| {
+        holder(&groups["other"], third.1).is_some_and(|host| host != id(3))
+    });
+    wait_groups(trial.get(3), "its former holder is silent", |groups| {
+        !groups["other"].quorum_met && groups["demo"].quorum_met
+    });
+    assert_eq!(holder(&groups(trial.get(1))["demo"], third.0), Some(id(3)));
+    let events = trial.get(1).events_after(last).unwrap();
+    assert!(events.iter().all(|event| event.group == "other"), "{events:?}");
+
+    trial.bed.heal().unwrap();
+    for number in 1..=3 {
+        wait_groups(trial.get(number), "both groups at home again", home);
+    }
+}
