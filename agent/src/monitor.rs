@@ -147,6 +147,11 @@ impl Monitor {
             lease_until: Time::ZERO,
         };
         let realtime = means.realtime;
+        // The driver last: what fails before it has done nothing yet.
+        let arrivals = inbox.clone();
+        let receive = ReceiveThread::spawn(&name, sockets, realtime, move |event| {
+            driver::offer(&arrivals, event)
+        })?;
         let (tell, ended) = watch::channel(false);
         let end = End { group: name.clone(), agent: means.ended, ended: tell };
         std::thread::Builder::new().name(format!("rais-{name}")).stack_size(DRIVER_STACK).spawn(
@@ -156,10 +161,6 @@ impl Monitor {
                 driver.run();
             },
         )?;
-        let arrivals = inbox.clone();
-        let receive = ReceiveThread::spawn(&name, sockets, realtime, move |event| {
-            driver::offer(&arrivals, event)
-        })?;
         let write_down = reports::write_down(reported, name, host, means.log, scripts);
         means.runtime.spawn(write_down);
         let tests = group.tests.iter().cloned().map(objects::Test::from).collect();
