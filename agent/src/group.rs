@@ -13,6 +13,7 @@
 //! 5. addresses that are in place are opened, unless another host still lists them;
 //! 6. a heartbeat, where one is due or what it says has changed.
 
+mod balance;
 mod control;
 mod election;
 mod holding;
@@ -35,7 +36,7 @@ use rais_common::time::Time;
 pub use host_info::{AddressState, HostId, HostInfo, Phase, Served};
 pub use io::{Action, AddressScript, Event, Reason, Report};
 pub use message::{Body, Info, Known, Message, ORDER_LIMIT, Order, OrderEntry, Record};
-pub use settings::{Failback, Placement, Role, Settings};
+pub use settings::{Balance, Failback, Placement, Role, Settings};
 pub use view::{AddressView, HostView, ListedState, View};
 
 use control::Control;

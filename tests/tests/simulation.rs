@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use rais::group::Failback;
+use rais::group::{Balance, Failback};
 use rais_tests::cluster::chaos::{self, Options};
 use rais_tests::cluster::network::Link;
 use rais_tests::cluster::{Cluster, Plan, address};
@@ -368,6 +368,66 @@ fn quiesced_host() {
     cluster.crash(2);
     cluster.settle();
     assert_eq!(cluster.answering(address(Some(2), 0)), [0]);
+}
+
+/// Every address loads its host by so much, out of 100; measured each second.
+fn measure(cluster: &mut Cluster, weight: impl Fn(u8) -> u32, floating: u8) {
+    for host in 0..cluster.len() {
+        let here = (0..floating).filter(|&n| cluster.answering(address(None, n)) == [host]);
+        let load = here.map(&weight).sum();
+        cluster.set_load(host, load, 100);
+    }
+    cluster.run_for(ms(1_000));
+}
+
+/// Ten minutes of a host that has everything, beside two that were started later. Returns how many
+/// addresses moved in each.
+fn ten_minutes(seed: u64, floating: u8, weight: impl Fn(u8) -> u32) -> (Cluster, Vec<usize>) {
+    let mut plan = Plan::new(&[0, 0, 0]);
+    plan.floating = floating;
+    plan.balance = Some(Balance { high: 80, low: 50, scale: 100 });
+    let mut cluster = Cluster::new(&plan, seed);
+    cluster.repeat_with(format!("this test, seed {seed}"));
+    cluster.start(2);
+    cluster.settle();
+    cluster.start(0);
+    cluster.start(1);
+    cluster.settle();
+    let mut moves = Vec::new();
+    for _ in 0..10 {
+        let before = cluster.moves().len();
+        for _ in 0..60 {
+            measure(&mut cluster, &weight, floating);
+        }
+        moves.push(cluster.moves().len() - before);
+    }
+    (cluster, moves)
+}
+
+// One host has six addresses and bears four → it sheds two, in the first minute, one at a time,
+// and nothing moves in the nine after that.
+#[test]
+fn sheds_until_it_bears_the_rest() {
+    for seed in 0..10 {
+        let (cluster, moves) = ten_minutes(seed, 6, |_| 20);
+        assert_eq!(moves, [2, 0, 0, 0, 0, 0, 0, 0, 0, 0], "seed {seed}");
+        let times: Vec<u64> = cluster.moves().iter().rev().take(2).map(|moved| moved.at).collect();
+        assert!(times[0] - times[1] >= 9_900_000_000, "seed {seed}: {times:?}");
+        let held = |host| (0..6).filter(|&n| cluster.answering(address(None, n)) == [host]).count();
+        assert_eq!(held(2), 4, "seed {seed}");
+    }
+}
+
+// One address alone is more than any host bears → it is tried elsewhere, but rests in between: the
+// group does not play ping-pong with it.
+#[test]
+fn no_ping_pong_with_a_busy_address() {
+    for seed in 0..10 {
+        let (cluster, moves) = ten_minutes(seed, 3, |n| if n == 0 { 95 } else { 5 });
+        let busy = cluster.moves().iter().filter(|m| m.address == address(None, 0)).count();
+        assert!(busy <= 3, "seed {seed}: {busy} times");
+        assert!(moves.iter().sum::<usize>() <= 6, "seed {seed}: {moves:?}");
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use super::facts::Facts;
 use super::keys;
 use super::objects;
 use super::reader::{At, Document, Section};
-use crate::group::{Failback, HostId, Placement, Role, Settings};
+use crate::group::{Balance, Failback, HostId, Placement, Role, Settings};
 
 /// Most control interfaces of one group.
 const MAX_CONTROL_INTERFACES: usize = 8;
@@ -97,6 +97,11 @@ impl Raw<'_> {
             quorum: self.policy.quorum,
             failback: self.policy.failback,
             placement: self.policy.placement,
+            balance: self.policy.waters.map(|w| Balance {
+                high: w.high,
+                low: w.low,
+                scale: w.scale,
+            }),
             orphan_timeout,
             action_limit: self.scripts.timeout.saturating_add(ACTION_SLACK),
             acquire_script: self.scripts.acquire.is_some(),

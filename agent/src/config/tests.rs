@@ -11,7 +11,7 @@ use super::checked::{
 };
 use super::facts::SecretFile;
 use super::*;
-use crate::group::{Failback, HostId, Placement, Role};
+use crate::group::{Balance, Failback, HostId, Placement, Role};
 
 /// A machine with `eth0` and `eth1`, an interface `bare` without addresses, `/etc/rais/*.key`
 /// and programs below `/bin`, `/usr/local/bin` and in `/etc/rais`.
@@ -170,7 +170,7 @@ fn the_smallest_file_gets_the_defaults() {
     assert!(s.preferred.is_empty() && s.floating.is_empty());
     assert!(!s.acquire_script && !s.release_script);
     assert!(matches!(&group.seal, Seal::Keys(keys) if keys[..] == [Key([0x0f; 32])]));
-    assert_eq!(group.waters, None);
+    assert_eq!((group.waters, s.balance), (None, None));
 }
 
 #[test]
@@ -193,6 +193,7 @@ fn every_key_is_read() {
     assert!(s.acquire_script && !s.release_script);
     assert_eq!(group.service_interface.index, 3);
     assert_eq!(group.waters, Some(Waters { high: 800, low: 500, scale: 2_000 }));
+    assert_eq!(s.balance, Some(Balance { high: 800, low: 500, scale: 2_000 }));
     assert!(matches!(&group.seal, Seal::Keys(keys) if keys.len() == 2));
     assert_eq!(group.tests[0].kind, TestKind::Tcp("127.0.0.1:80".parse().unwrap()));
     assert_eq!((group.tests[0].rise, group.tests[0].fall), (4, 5));

@@ -7,6 +7,9 @@
 //! 3. held, but not by its available preferred host: failback by policy;
 //! 4. several holders: one keeps it, the others release.
 //!
+//! Where all that is in order and nothing is under way, one address at most goes from a host that
+//! has too much to do to one that has room (`balance`).
+//!
 //! An order that may still be on its way blocks its address until the host it went to has shown,
 //! by its own heartbeat, that it took the order or never will.
 
@@ -16,10 +19,11 @@ use std::time::Duration;
 
 use rais_common::time::Time;
 
+use super::balance::{Balancer, Shift};
 use super::membership::{Membership, available};
 use super::orphan::Database;
-use super::placement::{Candidate, Holder, Random, choose, keeper, utilisation};
-use super::{AddressState, Failback, HostId, HostInfo, Phase, Placement, Reason};
+use super::placement::{Candidate, Holder, Random, THOUSANDTHS, choose, keeper, utilisation};
+use super::{AddressState, Balance, Failback, HostId, HostInfo, Phase, Placement, Reason};
 
 /// A host as the leader sees it, itself included.
 #[derive(Clone, Debug)]
@@ -50,6 +54,8 @@ pub(super) struct Situation<'a> {
     pub database: &'a Database,
     pub failback: Failback,
     pub placement: Placement,
+    pub balance: Option<Balance>,
+    pub heartbeat: Duration,
     /// After what time acquiring or releasing counts as failed.
     pub stuck_after: Duration,
     /// After what time an order that waits somewhere is not obeyed any more.
@@ -69,10 +75,18 @@ pub(super) struct Pending {
 
 /// One line of the control table.
 #[derive(Debug, Default)]
-struct Row {
-    valid: bool,
-    preferred: Option<HostId>,
-    holders: Vec<(HostId, AddressState, u64)>,
+pub(super) struct Row {
+    pub valid: bool,
+    pub preferred: Option<HostId>,
+    pub holders: Vec<(HostId, AddressState, u64)>,
+}
+
+/// What the leader had in mind when it took an address from its holder.
+#[derive(Clone, Copy, Debug)]
+struct Taken {
+    reason: Reason,
+    /// The host that is to have it, if it still can when the time comes.
+    to: Option<HostId>,
 }
 
 /// What the leader remembers between two turns.
@@ -81,9 +95,9 @@ pub(super) struct Control {
     pending: BTreeMap<IpAddr, Pending>,
     /// Since when an address has been acquiring or releasing on a host.
     waiting: BTreeMap<(IpAddr, HostId), (AddressState, u64, Time)>,
-    /// Why the leader took an address from its last holder.
-    taken: BTreeMap<IpAddr, Reason>,
+    taken: BTreeMap<IpAddr, Taken>,
     unassignable: BTreeSet<IpAddr>,
+    balancer: Balancer,
 }
 
 impl Control {
@@ -116,6 +130,13 @@ impl Control {
                 continue;
             }
             self.decide_address(situation, address, row, &mut load, random, &mut decisions);
+        }
+        let moving = !(self.pending.is_empty() && self.waiting.is_empty() && decisions.is_empty());
+        if let Some(shift) = self.balancer.decide(situation, &table, moving, &load, random) {
+            let Shift { address, from, to, epoch } = shift;
+            let reason = Reason::Balance;
+            self.taken.insert(address, Taken { reason, to: Some(to) });
+            decisions.push(Decision::Release { address, to: from, epoch, reason });
         }
         decisions
     }
@@ -156,9 +177,12 @@ impl Control {
             [] => out.extend(self.assign(situation, address, row, load, random)),
             &[only] => {
                 self.unassignable.remove(&address);
+                // It still has it: what was meant before did not come about.
+                self.taken.remove(&address);
                 if fails_back(situation, address, row, only.0) {
-                    self.taken.insert(address, Reason::Failback);
-                    out.push(release(only, Reason::Failback));
+                    let reason = Reason::Failback;
+                    self.taken.insert(address, Taken { reason, to: None });
+                    out.push(release(only, reason));
                 }
             }
             holders => {
@@ -181,22 +205,11 @@ impl Control {
         if awaits_preferred(situation, address, row) {
             return None;
         }
-        let able = |m: &&Member<'_>| can_take(m, address);
-        let preferred = home(situation, address, row).filter(able);
-        let to = preferred.map(|m| m.host).or_else(|| {
-            let (spares, eligible): (Vec<_>, Vec<_>) =
-                situation.members.iter().filter(able).partition(|m| m.info.preferred.is_empty());
-            let pool = if spares.is_empty() { eligible } else { spares };
-            let candidates: Vec<Candidate> = pool
-                .into_iter()
-                .map(|m| Candidate {
-                    host: m.host,
-                    utilisation: utilisation(m.info.load, m.info.capacity),
-                    addresses: load.get(&m.host).copied().unwrap_or(0),
-                })
-                .collect();
-            choose(address, &candidates, situation.placement, random)
-        });
+        let meant =
+            self.taken.get(&address).and_then(|taken| taken.to).filter(|&to| {
+                situation.members.iter().any(|m| m.host == to && can_take(m, address))
+            });
+        let to = meant.or_else(|| place(situation, address, row, load, random, |_| true));
         let Some(to) = to else {
             return self.unassignable.insert(address).then_some(Decision::CannotAssign(address));
         };
@@ -205,8 +218,10 @@ impl Control {
         let entry = situation.database.get(address);
         let from = entry.and_then(|e| e.last_holder);
         let epoch = situation.database.epoch(address).saturating_add(1);
-        let reason =
-            self.taken.remove(&address).unwrap_or_else(|| why_unserved(situation, address, from));
+        let reason = self
+            .taken
+            .remove(&address)
+            .map_or_else(|| why_unserved(situation, address, from), |taken| taken.reason);
         Some(Decision::Acquire { address, from, to, epoch, reason })
     }
 
@@ -286,6 +301,34 @@ fn is_open(address: IpAddr, pending: &Pending, situation: &Situation<'_>) -> boo
     !handled && !deaf
 }
 
+/// Where an address goes that nobody holds: home, else to a spare, else to another host, among
+/// those that can take it and fit.
+pub(super) fn place(
+    situation: &Situation<'_>,
+    address: IpAddr,
+    row: &Row,
+    load: &BTreeMap<HostId, usize>,
+    random: &mut Random,
+    fits: impl Fn(&Member<'_>) -> bool,
+) -> Option<HostId> {
+    let able = |m: &&Member<'_>| can_take(m, address) && fits(m);
+    if let Some(home) = home(situation, address, row).filter(able) {
+        return Some(home.host);
+    }
+    let (spares, eligible): (Vec<_>, Vec<_>) =
+        situation.members.iter().filter(able).partition(|m| m.info.preferred.is_empty());
+    let pool = if spares.is_empty() { eligible } else { spares };
+    let candidates: Vec<Candidate> = pool
+        .into_iter()
+        .map(|m| Candidate {
+            host: m.host,
+            utilisation: utilisation(m.info.load, m.info.capacity, THOUSANDTHS),
+            addresses: load.get(&m.host).copied().unwrap_or(0),
+        })
+        .collect();
+    choose(address, &candidates, situation.placement, random)
+}
+
 /// Whether a host can be assigned this address now.
 fn can_take(member: &Member<'_>, address: IpAddr) -> bool {
     available(member.info) && member.follows && !member.info.refused.contains(&address)
@@ -302,7 +345,11 @@ fn awaits_preferred(situation: &Situation<'_>, address: IpAddr, row: &Row) -> bo
 
 /// The preferred host, if it is in sight and still calls the address its own. One that was started
 /// anew with another configuration leaves it orphaned.
-fn home<'a>(situation: &'a Situation<'a>, address: IpAddr, row: &Row) -> Option<&'a Member<'a>> {
+pub(super) fn home<'a>(
+    situation: &'a Situation<'a>,
+    address: IpAddr,
+    row: &Row,
+) -> Option<&'a Member<'a>> {
     situation
         .members
         .iter()
@@ -361,4 +408,4 @@ fn why_unserved(situation: &Situation<'_>, address: IpAddr, from: Option<HostId>
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -40,6 +40,8 @@ impl Group {
             database: &self.database,
             failback: self.settings.failback,
             placement: self.settings.placement,
+            balance: self.settings.balance,
+            heartbeat: self.settings.heartbeat,
             stuck_after: self.settings.action_limit * 2 + timeout,
             timeout,
         };

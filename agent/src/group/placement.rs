@@ -25,11 +25,14 @@ pub(super) struct Holder {
     pub spare: bool,
 }
 
-/// Load in thousandths of capacity; a capacity of 0 counts as full beyond measure.
-pub(super) fn utilisation(load: u32, capacity: u32) -> u64 {
+/// The scale in which placement compares hosts.
+pub(super) const THOUSANDTHS: u32 = 1_000;
+
+/// Load in so many parts of capacity; a capacity of 0 counts as full beyond measure.
+pub(super) fn utilisation(load: u32, capacity: u32, scale: u32) -> u64 {
     match capacity {
         0 => u64::MAX,
-        _ => u64::from(load) * 1_000 / u64::from(capacity),
+        _ => u64::from(load) * u64::from(scale) / u64::from(capacity),
     }
 }
 
@@ -66,7 +69,7 @@ pub(super) fn keeper(address: IpAddr, holders: &[Holder]) -> Option<HostId> {
 
 /// A number that depends on both alike (FNV-1a, then mixed): the tie-break that is the same on
 /// every host and spreads addresses over hosts.
-fn affinity(address: IpAddr, host: HostId) -> u64 {
+pub(super) fn affinity(address: IpAddr, host: HostId) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     for byte in octets(address).into_iter().chain(octets(host.0)) {
         hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);

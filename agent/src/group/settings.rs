@@ -35,6 +35,17 @@ pub enum Placement {
     Random,
 }
 
+/// When a host has too much to do, and when it has room: in parts of its capacity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Balance {
+    /// Above it a host gives addresses away. Greater than `low`.
+    pub high: u32,
+    /// At or below it a host has room for them.
+    pub low: u32,
+    /// The utilisation, load · scale / capacity, of a host that is just full. At least 1.
+    pub scale: u32,
+}
+
 /// Everything a [`Group`](super::Group) needs to know. Durations are positive and
 /// `lease < timeout`, which the configuration checks.
 #[derive(Clone, Debug)]
@@ -63,6 +74,9 @@ pub struct Settings {
     pub failback: Failback,
     /// How the leader chooses among candidates.
     pub placement: Placement,
+    /// Whether a leader moves addresses from hosts that have too much to do to hosts that have
+    /// room. None: it does not.
+    pub balance: Option<Balance>,
     /// How long an address outlives its preferred host.
     pub orphan_timeout: Duration,
     /// Longest an acquisition or release may take before it counts as failed: the script's

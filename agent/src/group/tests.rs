@@ -35,6 +35,7 @@ fn settings() -> Settings {
         quorum: 1,
         failback: Failback::Immediate,
         placement: Placement::LeastUtilised,
+        balance: None,
         orphan_timeout: Duration::from_hours(1),
         action_limit: Duration::from_secs(10),
         acquire_script: false,

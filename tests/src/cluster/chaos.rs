@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rais::group::{Failback, Placement};
+use rais::group::{Balance, Failback, Placement};
 
 use super::network::Link;
 use super::random::Random;
@@ -69,6 +69,7 @@ fn random_plan(random: &mut Random, hosts: Option<usize>) -> Plan {
     let hosts = hosts.unwrap_or_else(|| 2 + random.index(5));
     let preferred: Vec<u8> = (0..hosts).map(|_| u8::try_from(random.below(3)).unwrap()).collect();
     let mut plan = Plan::new(&preferred);
+    plan.balance = Some(Balance { high: 800, low: 500, scale: 1_000 });
     let least = u64::from(preferred.iter().all(|&count| count == 0));
     plan.floating = u8::try_from(random.between(least, 3)).unwrap();
     if hosts > 2 && random.per_mille(150) {

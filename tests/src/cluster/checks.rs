@@ -85,14 +85,15 @@ impl Cluster {
     }
 
     /// An order to release that needs nothing to have happened to the holder. A failback that was
-    /// put off is a change of its own.
+    /// put off, and a move, are changes of their own.
     pub(super) fn note_release(&mut self, leader: usize, address: IpAddr, reason: Reason) {
         if !is_policy(reason) {
             return;
         }
         self.policy_releases.insert(address, self.now);
         let settings = &self.hosts[leader].settings;
-        if matches!(settings.failback, Failback::After(_)) {
+        let moved = matches!(reason, Reason::Balance | Reason::Operator);
+        if moved || matches!(settings.failback, Failback::After(_)) {
             self.changed = self.now;
         }
     }

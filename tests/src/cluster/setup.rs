@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use rais::group::{Failback, HostId, Placement, Role, Settings};
+use rais::group::{Balance, Failback, HostId, Placement, Role, Settings};
 
 use super::host::{Clock, Host};
 use super::network::Link;
@@ -27,6 +27,8 @@ pub struct Plan {
     pub failback: Failback,
     /// How hosts are chosen.
     pub placement: Placement,
+    /// When hosts give addresses away for having too much to do.
+    pub balance: Option<Balance>,
     /// Whether there are acquire and release scripts.
     pub scripts: bool,
     /// Of a thousand scripts and interface changes, so many fail, and as many take too long.
@@ -51,6 +53,7 @@ impl Plan {
             quorum: 1,
             failback: Failback::Immediate,
             placement: Placement::LeastUtilised,
+            balance: None,
             scripts: false,
             failures: 0,
             drift: 10_000,
@@ -93,6 +96,7 @@ impl Plan {
             quorum: self.quorum,
             failback: self.failback,
             placement: self.placement,
+            balance: self.balance,
             orphan_timeout: Duration::from_hours(24),
             action_limit: span(self.timing.action_limit),
             acquire_script: self.scripts,

@@ -8,20 +8,20 @@ use super::*;
 const T: Duration = Duration::from_millis(350);
 const STUCK: Duration = Duration::from_secs(20);
 
-fn host(n: u8) -> HostId {
+pub(in super::super) fn host(n: u8) -> HostId {
     HostId(IpAddr::V4(Ipv4Addr::new(10, 77, 0, n)))
 }
 
-fn addr(n: u8) -> IpAddr {
+pub(in super::super) fn addr(n: u8) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(10, 78, 0, n))
 }
 
-fn at(ms: u64) -> Time {
+pub(in super::super) fn at(ms: u64) -> Time {
     Time::from_nanos(ms * 1_000_000)
 }
 
 /// A healthy member that follows host 1, with these addresses of its own.
-fn info(preferred: &[u8]) -> HostInfo {
+pub(in super::super) fn info(preferred: &[u8]) -> HostInfo {
     HostInfo {
         control_addresses: Vec::new(),
         ok: true,
@@ -41,26 +41,27 @@ fn serving(mut info: HostInfo, n: u8, state: AddressState, epoch: u64) -> HostIn
     info
 }
 
-fn online(info: HostInfo, n: u8, epoch: u64) -> HostInfo {
+pub(in super::super) fn online(info: HostInfo, n: u8, epoch: u64) -> HostInfo {
     serving(info, n, AddressState::Online, epoch)
 }
 
 /// A leader (host 1, an observer unless it is one of `hosts`) and what it knows.
-struct Leader {
+pub(in super::super) struct Leader {
     control: Control,
     random: Random,
-    database: Database,
+    pub database: Database,
     others: Membership,
-    failback: Failback,
-    placement: Placement,
-    hosts: Vec<(u8, HostInfo)>,
-    follows: fn(u8) -> bool,
+    pub failback: Failback,
+    pub placement: Placement,
+    pub balance: Option<Balance>,
+    pub hosts: Vec<(u8, HostInfo)>,
+    pub follows: fn(u8) -> bool,
     available_since: Option<Time>,
     sequence: u64,
 }
 
 impl Leader {
-    fn new(hosts: Vec<(u8, HostInfo)>) -> Self {
+    pub fn new(hosts: Vec<(u8, HostInfo)>) -> Self {
         let mut leader = Self {
             control: Control::default(),
             random: Random::new(1),
@@ -68,6 +69,7 @@ impl Leader {
             others: Membership::default(),
             failback: Failback::Immediate,
             placement: Placement::LeastUtilised,
+            balance: None,
             hosts: Vec::new(),
             follows: |_| true,
             available_since: Some(at(0)),
@@ -78,7 +80,7 @@ impl Leader {
     }
 
     /// All hosts say this now, nothing acknowledged.
-    fn hear(&mut self, hosts: Vec<(u8, HostInfo)>) {
+    pub fn hear(&mut self, hosts: Vec<(u8, HostInfo)>) {
         for (n, info) in &hosts {
             self.hear_one(*n, 1, info.clone(), None);
         }
@@ -96,12 +98,12 @@ impl Leader {
         self.others.update(host(n), boot, self.sequence, at(0), info, acknowledged);
     }
 
-    fn floating(mut self, n: u8) -> Self {
+    pub fn floating(mut self, n: u8) -> Self {
         self.database.claim(addr(n), None, at(0), |_| true);
         self
     }
 
-    fn decide(&mut self, now: Time) -> Vec<Decision> {
+    pub fn decide(&mut self, now: Time) -> Vec<Decision> {
         let members = self
             .hosts
             .iter()
@@ -120,6 +122,8 @@ impl Leader {
             database: &self.database,
             failback: self.failback,
             placement: self.placement,
+            balance: self.balance,
+            heartbeat: Duration::from_millis(100),
             stuck_after: STUCK,
             timeout: T,
         };
@@ -127,7 +131,7 @@ impl Leader {
     }
 
     /// What becomes of one address: the hosts it is given to and taken from, and why.
-    fn orders(&mut self, now: Time) -> Vec<(bool, u8, Reason)> {
+    pub fn orders(&mut self, now: Time) -> Vec<(bool, u8, Reason)> {
         let last = |id: HostId| match id.0 {
             IpAddr::V4(v4) => v4.octets()[3],
             IpAddr::V6(_) => 0,

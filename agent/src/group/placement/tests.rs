@@ -34,7 +34,7 @@ fn utilisation_in_thousandths() {
         (0, 0, u64::MAX),
         (1, 0, u64::MAX),
     ] {
-        assert_eq!(utilisation(load, capacity), expected, "{load}/{capacity}");
+        assert_eq!(utilisation(load, capacity, THOUSANDTHS), expected, "{load}/{capacity}");
     }
 }
 
@@ -45,7 +45,7 @@ fn least_utilised() {
     assert_eq!(least(&[]), None);
     assert_eq!(least(&[candidate(1, 10, 0), candidate(2, 9, 50)]), Some(host(2)));
     assert_eq!(least(&[candidate(1, 10, 2), candidate(2, 10, 1)]), Some(host(2)));
-    let full = candidate(1, utilisation(0, 0), 0);
+    let full = candidate(1, utilisation(0, 0, THOUSANDTHS), 0);
     assert_eq!(least(&[full, candidate(2, 5_000, 9)]), Some(host(2)));
     assert_eq!(least(&[full]), Some(host(1)));
 }
