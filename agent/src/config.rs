@@ -10,6 +10,7 @@ mod duration;
 pub mod facts;
 mod group;
 mod keys;
+mod loads;
 mod mistakes;
 mod objects;
 mod reader;

@@ -15,7 +15,7 @@ pub mod transmit;
 
 use std::io;
 use std::sync::mpsc::SyncSender;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rais_common::maps;
 use rais_common::time::Time;
@@ -164,7 +164,7 @@ impl Monitor {
         let write_down = reports::write_down(reported, name, host, means.log, scripts);
         means.runtime.spawn(write_down);
         let tests = group.tests.iter().cloned().map(objects::Test::from).collect();
-        let loads = loads(&group.loads, means.traffic);
+        let loads = loads(means.runtime, &group.loads, means.traffic);
         let objects = Objects::start(means.runtime, tests, loads, events);
         Ok(Self { inbox, objects, received, ended, _receive: receive })
     }
@@ -213,21 +213,26 @@ fn events(inbox: &SyncSender<Input>) -> Arc<dyn Fn(Event) + Send + Sync> {
 
 /// The group's load objects. Only one can measure the traffic; all that do share its reader.
 fn loads(
+    runtime: &Handle,
     loads: &[checked::Load],
     traffic: Box<dyn FnMut() -> Result<maps::Traffic, String> + Send>,
 ) -> Vec<Box<dyn LoadObject>> {
     let traffic = Arc::new(Mutex::new(traffic));
-    loads
-        .iter()
-        .map(|load| {
-            let checked::LoadKind::Traffic(unit) = load.kind;
-            let reader = Arc::clone(&traffic);
-            let read = move || {
-                let mut reader = reader.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                reader()
-            };
-            let object = objects::Traffic::new(read, unit, load.capacity);
-            Box::new(object) as Box<dyn LoadObject>
-        })
-        .collect()
+    let object = |load: &checked::Load| -> Box<dyn LoadObject> {
+        match load {
+            checked::Load::Traffic { unit, capacity } => {
+                let reader = Arc::clone(&traffic);
+                let read = move || reader.lock().unwrap_or_else(PoisonError::into_inner)();
+                Box::new(objects::Traffic::new(read, *unit, *capacity))
+            }
+            checked::Load::Cpu { capacity } => Box::new(objects::Cpu::new(*capacity)),
+            checked::Load::Pressure { resource, capacity } => {
+                Box::new(objects::Pressure::new(*resource, *capacity))
+            }
+            checked::Load::Script(script) => {
+                Box::new(objects::LoadScript::start(runtime, script.clone()))
+            }
+        }
+    };
+    loads.iter().map(object).collect()
 }

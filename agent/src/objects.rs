@@ -4,7 +4,11 @@
 //! health. Loads are sampled every second; the fullest one is the host's load. Everything ends when
 //! [`Objects`] is dropped.
 
+mod cpu;
 mod health;
+mod load_script;
+mod pressure;
+mod proc_file;
 mod script;
 mod tcp;
 mod traffic;
@@ -25,7 +29,10 @@ use crate::group::Event;
 
 use health::Health;
 
+pub use cpu::Cpu;
 pub use health::TestStatus;
+pub use load_script::LoadScript;
+pub use pressure::Pressure;
 pub use script::Script;
 pub use tcp::Tcp;
 pub use traffic::{ReadTraffic, Traffic};

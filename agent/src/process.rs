@@ -37,6 +37,20 @@ pub struct Program {
     pub environment: Vec<(&'static str, String)>,
 }
 
+impl Program {
+    /// A command of a configuration: the program and its arguments, told what for. An empty one
+    /// cannot be started.
+    #[must_use]
+    pub fn of_command(command: Vec<String>, event: &str) -> Self {
+        let mut words = command.into_iter();
+        Self {
+            path: PathBuf::from(words.next().unwrap_or_default()),
+            arguments: words.map(OsString::from).collect(),
+            environment: vec![("RAIS_EVENT", event.to_owned())],
+        }
+    }
+}
+
 /// A program did not do its work.
 #[derive(Debug, thiserror::Error)]
 pub enum ProcessError {
@@ -91,19 +105,32 @@ pub enum ProcessError {
 /// The end of what a program said, at most 4 KiB, for people: shown after a colon where there is
 /// any.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Output(Vec<u8>);
+pub struct Output {
+    kept: Vec<u8>,
+    /// There was more before.
+    cut: bool,
+}
 
 impl Output {
     /// The text, without space around it. What is not UTF-8 is replaced.
     #[must_use]
     pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0).trim().to_owned()
+        String::from_utf8_lossy(&self.kept).trim().to_owned()
+    }
+
+    /// The first line, without its end; empty where nothing was said, none where so much was said
+    /// that it was not kept. What is not UTF-8 is replaced.
+    #[must_use]
+    pub fn first_line(&self) -> Option<String> {
+        let text = String::from_utf8_lossy(&self.kept);
+        (!self.cut).then(|| text.lines().next().unwrap_or_default().to_owned())
     }
 
     fn push(&mut self, more: &[u8]) {
-        self.0.extend_from_slice(more);
-        let excess = self.0.len().saturating_sub(OUTPUT_LIMIT);
-        self.0.drain(..excess);
+        self.kept.extend_from_slice(more);
+        let excess = self.kept.len().saturating_sub(OUTPUT_LIMIT);
+        self.kept.drain(..excess);
+        self.cut |= excess > 0;
     }
 }
 

@@ -143,20 +143,66 @@ pub enum TestKind {
     Script(Vec<String>),
 }
 
-/// One load object.
+/// One load object. Each has a capacity: what counts as full, in the unit of the measure.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Load {
-    /// What is measured.
-    pub kind: LoadKind,
-    /// What counts as full, in the unit of the measure.
-    pub capacity: u32,
+pub enum Load {
+    /// Traffic of all service addresses of the group here, a second.
+    Traffic {
+        /// What is counted.
+        unit: TrafficUnit,
+        /// So many a second.
+        capacity: u32,
+    },
+    /// Busy time of all CPUs.
+    Cpu {
+        /// In thousandths of the time.
+        capacity: u32,
+    },
+    /// Time in which work waited for a resource.
+    Pressure {
+        /// What it waited for.
+        resource: PressureResource,
+        /// In thousandths of the time.
+        capacity: u32,
+    },
+    /// What a program says.
+    Script(LoadScript),
 }
 
-/// What is measured.
+/// A load object of `kind = "script"`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadScript {
+    /// `command = "/path"` or `["/path", "arg"]`
+    pub command: Vec<String>,
+    /// Time between the starts of two runs.
+    pub interval: Duration,
+    /// A run that takes longer is killed.
+    pub timeout: Duration,
+    /// Where the program does not say it.
+    pub capacity: Option<u32>,
+}
+
+/// `resource` of a pressure load object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LoadKind {
-    /// Traffic of all service addresses of the group here, a second.
-    Traffic(TrafficUnit),
+pub enum PressureResource {
+    /// A CPU to run on.
+    Cpu,
+    /// Memory that has to be freed or read back first.
+    Memory,
+    /// A disk.
+    Io,
+}
+
+impl PressureResource {
+    /// Where the kernel says how long work waited for it.
+    #[must_use]
+    pub const fn file(self) -> &'static str {
+        match self {
+            Self::Cpu => "/proc/pressure/cpu",
+            Self::Memory => "/proc/pressure/memory",
+            Self::Io => "/proc/pressure/io",
+        }
+    }
 }
 
 /// `unit` of a traffic load object.

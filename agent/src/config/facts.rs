@@ -9,7 +9,7 @@ use std::path::Path;
 use nix::ifaddrs::{InterfaceAddress, getifaddrs};
 use nix::net::if_::if_nametoindex;
 
-use super::checked::Interface;
+use super::checked::{Interface, PressureResource};
 
 /// A key file is a line and perhaps a few of comment.
 const MAX_KEY_FILE: u64 = 64 << 10;
@@ -41,6 +41,12 @@ pub trait Facts {
     /// # Errors
     /// What the system says.
     fn secret(&self, path: &Path) -> io::Result<SecretFile>;
+
+    /// Whether the kernel measures the pressure on a resource.
+    ///
+    /// # Errors
+    /// What the system says instead.
+    fn pressure(&self, resource: PressureResource) -> io::Result<()>;
 
     /// Whether `path` is a program that can be run.
     ///
@@ -97,6 +103,11 @@ impl Facts for Machine {
         let mut text = String::new();
         file.take(MAX_KEY_FILE).read_to_string(&mut text)?;
         Ok(SecretFile { mode: about.mode() & 0o7777, owner: about.uid(), text })
+    }
+
+    fn pressure(&self, resource: PressureResource) -> io::Result<()> {
+        // With psi=0 the file may be there and cannot be read.
+        fs::read(resource.file()).map(drop)
     }
 
     fn program(&self, path: &Path) -> Result<(), String> {

@@ -9,6 +9,7 @@ use super::checked::{Group, Interface, Load, Scripts, Seal, Test, Waters};
 use super::duration::{self, show};
 use super::facts::Facts;
 use super::keys;
+use super::loads;
 use super::objects;
 use super::reader::{At, Document, Section};
 use crate::group::{Balance, Failback, HostId, Placement, Role, Settings};
@@ -170,7 +171,7 @@ pub(super) fn read<'a>(section: Section<'a>, facts: &dyn Facts) -> Raw<'a> {
         timing: timing(&section),
         policy,
         tests: objects::tests(&section, facts),
-        loads: objects::loads(&section, service_name, facts),
+        loads: loads::read(&section, service_name, facts),
         scripts: objects::scripts(&section, facts),
         service_interface,
     };

@@ -1,21 +1,18 @@
-//! `[[group.test]]`, `[[group.load]]` and `[group.scripts]`
+//! `[[group.test]]` and `[group.scripts]`
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use super::checked::{Load, LoadKind, Scripts, Test, TestKind, TrafficUnit};
+use super::checked::{Scripts, Test, TestKind};
 use super::facts::Facts;
 use super::reader::{At, Section};
 
 /// Most test or load objects of one group.
-const MAX_OBJECTS: usize = 64;
+pub(super) const MAX_OBJECTS: usize = 64;
 
-/// Taken for the capacity where the interface does not tell its speed: 1 Gbit/s in bytes.
-const FALLBACK_CAPACITY: u32 = 125_000_000;
-
-const MILLISECOND: Duration = Duration::from_millis(1);
+pub(super) const MILLISECOND: Duration = Duration::from_millis(1);
 
 /// The test objects of a group.
 pub(super) fn tests(group: &Section<'_>, facts: &dyn Facts) -> Vec<Test> {
@@ -75,12 +72,17 @@ fn tcp(section: &Section<'_>) -> Option<TestKind> {
 }
 
 fn script(section: &Section<'_>, facts: &dyn Facts) -> Option<TestKind> {
+    command(section, facts).map(TestKind::Script)
+}
+
+/// The program to run and its arguments.
+pub(super) fn command(section: &Section<'_>, facts: &dyn Facts) -> Option<Vec<String>> {
     let expected = "the path of a program in quotes, or a list of it and its arguments";
     let command = section.string_or_list("command", expected);
     let command = section.required("command", command, expected)?;
     let program = command.value.first()?;
     check_program("command", &command.with(Path::new(program)), section, facts);
-    Some(TestKind::Script(command.value))
+    Some(command.value)
 }
 
 /// Reports a program that cannot be run.
@@ -94,50 +96,6 @@ fn check_program(key: &str, path: &At<&Path>, section: &Section<'_>, facts: &dyn
     if let Some(problem) = problem {
         section.document().mistake(path.offset, format!("`{key}`: program {shown}: {problem}"));
     }
-}
-
-/// The load objects of a group, whose service interface is called `interface`.
-pub(super) fn loads(group: &Section<'_>, interface: Option<&str>, facts: &dyn Facts) -> Vec<Load> {
-    let sections = group.tables("load", "[[group.load]]");
-    if let Some(extra) = sections.get(MAX_OBJECTS) {
-        extra.mistake(format!("more than {MAX_OBJECTS} load objects in one group"));
-    }
-    let sections = sections.into_iter().take(MAX_OBJECTS);
-    sections.filter_map(|section| load(section, interface, facts)).collect()
-}
-
-fn load(section: Section<'_>, interface: Option<&str>, facts: &dyn Facts) -> Option<Load> {
-    if section.later_value("kind", &["cpu", "script", "pressure"]) {
-        // Its other keys are not known either.
-        return None;
-    }
-    let kind = section.choice("kind", &[("traffic", ())]);
-    section.required("kind", kind, "\"traffic\"")?;
-    let units = [
-        ("bytes", TrafficUnit::Bytes),
-        ("packets", TrafficUnit::Packets),
-        ("connections", TrafficUnit::Connections),
-    ];
-    let unit = section.choice("unit", &units);
-    let unit = section.required("unit", unit, "\"bytes\", \"packets\" or \"connections\"");
-    let capacity = section.number("capacity", 1);
-    let capacity = match unit {
-        Some(At { value: TrafficUnit::Bytes, .. }) | None => {
-            capacity.map_or_else(|| speed(interface, facts), |at| at.value)
-        }
-        Some(At { value: TrafficUnit::Packets | TrafficUnit::Connections, .. }) => section
-            .required("capacity", capacity, "what counts as full, a second, for this unit")
-            .map_or(0, |at| at.value),
-    };
-    section.finish();
-    Some(Load { kind: LoadKind::Traffic(unit?.value), capacity })
-}
-
-/// The interface's speed in bytes a second. Beyond 4 GB/s it counts as that.
-fn speed(interface: Option<&str>, facts: &dyn Facts) -> u32 {
-    interface
-        .and_then(|name| facts.speed(name))
-        .map_or(FALLBACK_CAPACITY, |speed| u32::try_from(speed).unwrap_or(u32::MAX))
 }
 
 /// The scripts of a group.

@@ -7,14 +7,16 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::checked::{
-    Interface, Key, Load, LoadKind, Seal, TestKind, TrafficUnit, Waters, XdpMode,
+    Interface, Key, Load, LoadScript, PressureResource, Seal, TestKind, TrafficUnit, Waters,
+    XdpMode,
 };
 use super::facts::SecretFile;
 use super::*;
 use crate::group::{Balance, Failback, HostId, Placement, Role};
 
 /// A machine with `eth0` and `eth1`, an interface `bare` without addresses, `/etc/rais/*.key`
-/// and programs below `/bin`, `/usr/local/bin` and in `/etc/rais`.
+/// and programs below `/bin`, `/usr/local/bin` and in `/etc/rais`. Its kernel knows no pressure on
+/// disks.
 struct Fake;
 
 impl Facts for Fake {
@@ -46,6 +48,13 @@ impl Facts for Fake {
             _ => return Err(io::Error::from(io::ErrorKind::NotFound)),
         };
         Ok(SecretFile { mode, owner, text })
+    }
+
+    fn pressure(&self, resource: PressureResource) -> io::Result<()> {
+        match resource {
+            PressureResource::Cpu | PressureResource::Memory => Ok(()),
+            PressureResource::Io => Err(io::ErrorKind::Unsupported.into()),
+        }
     }
 
     fn program(&self, path: &Path) -> Result<(), String> {
@@ -120,6 +129,28 @@ unit = "bytes"
 kind = "traffic"
 unit = "packets"
 capacity = 1_000
+
+[[group.load]]
+kind = "cpu"
+
+[[group.load]]
+kind = "cpu"
+capacity = 800
+
+[[group.load]]
+kind = "pressure"
+resource = "memory"
+
+[[group.load]]
+kind = "script"
+command = ["/bin/load", "-x"]
+interval = "2s"
+timeout = "1s"
+capacity = 50
+
+[[group.load]]
+kind = "script"
+command = "/bin/load"
 
 [group.scripts]
 acquire = "/bin/acquire"
@@ -204,8 +235,23 @@ fn every_key_is_read() {
     assert_eq!((group.tests[1].rise, group.tests[1].fall), (2, 3));
     let loads = [
         // The interface is faster than a u32 of bytes can say.
-        Load { kind: LoadKind::Traffic(TrafficUnit::Bytes), capacity: u32::MAX },
-        Load { kind: LoadKind::Traffic(TrafficUnit::Packets), capacity: 1_000 },
+        Load::Traffic { unit: TrafficUnit::Bytes, capacity: u32::MAX },
+        Load::Traffic { unit: TrafficUnit::Packets, capacity: 1_000 },
+        Load::Cpu { capacity: 1_000 },
+        Load::Cpu { capacity: 800 },
+        Load::Pressure { resource: PressureResource::Memory, capacity: 1_000 },
+        Load::Script(LoadScript {
+            command: vec!["/bin/load".to_owned(), "-x".to_owned()],
+            interval: Duration::from_secs(2),
+            timeout: Duration::from_secs(1),
+            capacity: Some(50),
+        }),
+        Load::Script(LoadScript {
+            command: vec!["/bin/load".to_owned()],
+            interval: Duration::from_secs(5),
+            timeout: Duration::from_secs(5),
+            capacity: None,
+        }),
     ];
     assert_eq!(group.loads, loads);
 }
@@ -213,7 +259,8 @@ fn every_key_is_read() {
 #[test]
 fn without_a_known_speed_a_gigabit_is_the_capacity() {
     let config = checked(&format!("{LEAST}[[group.load]]\nkind = 'traffic'\nunit = 'bytes'\n"));
-    assert_eq!(config.groups[0].loads[0].capacity, 125_000_000);
+    let expected = Load::Traffic { unit: TrafficUnit::Bytes, capacity: 125_000_000 };
+    assert_eq!(config.groups[0].loads, [expected]);
 }
 
 #[test]

@@ -1,8 +1,6 @@
 //! Test object: a program exits with 0.
 
-use std::ffi::OsString;
 use std::future::Future;
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -20,11 +18,7 @@ impl Script {
     /// Tests with this program and its arguments. An empty command cannot be started, and fails.
     #[must_use]
     pub fn new(command: Vec<String>) -> Self {
-        let mut words = command.into_iter();
-        let path = PathBuf::from(words.next().unwrap_or_default());
-        let arguments = words.map(OsString::from).collect();
-        let environment = vec![("RAIS_EVENT", "test".to_owned())];
-        Self { program: Program { path, arguments, environment } }
+        Self { program: Program::of_command(command, "test") }
     }
 }
 

@@ -150,6 +150,70 @@ async fn the_fullest_load_is_sent_when_it_changes() {
     assert_eq!(loads, [(3, 10), (3, 11), (0, 0)]);
 }
 
+#[tokio::test]
+async fn a_script_that_hangs_holds_up_no_other_load() {
+    let hung = checked::LoadScript {
+        command: ["/bin/sleep", "1000"].map(str::to_owned).to_vec(),
+        interval: Duration::from_secs(1),
+        timeout: Duration::from_secs(1000),
+        capacity: Some(1),
+    };
+    let hung = Box::new(LoadScript::start(&Handle::current(), hung));
+    let (sender, mut events) = mpsc::channel(100);
+    let sink = Arc::new(move |event| drop(sender.try_send(event)));
+    let samples = Arc::new(Mutex::new(0));
+    let loads: Vec<Box<dyn LoadObject>> = vec![hung, Box::new(CountSamples(Arc::clone(&samples)))];
+    let mut tasks = JoinSet::new();
+    tasks.spawn(sample(loads, Duration::from_millis(5), sink));
+    let first = event(&mut events).await;
+    assert!(matches!(first, Event::Load { load: 0, capacity: 0 }), "{first:?}: not full");
+    let end = clock::now() + Duration::from_secs(20);
+    while *samples.lock().unwrap() < 10 {
+        assert!(clock::now() < end, "a hung script holds up another load");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Counts its samples.
+struct CountSamples(Arc<Mutex<u32>>);
+
+impl LoadObject for CountSamples {
+    fn sample(&mut self, _: Time) -> Result<(u32, u32), String> {
+        *self.0.lock().unwrap() += 1;
+        Ok((1, 1))
+    }
+}
+
+/// Of any two the same one is fuller, whichever comes first, and the fullest of many is fuller
+/// than none of them.
+#[test]
+fn the_order_of_objects_does_not_matter() {
+    let numbers = [0, 1, 2, 999, 1_000, 1 << 16, u32::MAX / 2, u32::MAX - 1, u32::MAX];
+    let all: Vec<_> = numbers.iter().flat_map(|&a| numbers.map(|b| (a, b))).collect();
+    for &a in &all {
+        assert!(!fuller(a, a), "{a:?}");
+        assert_eq!(fullest([a].into_iter()), Some(a));
+        for &b in &all {
+            assert!(!(fuller(a, b) && fuller(b, a)), "{a:?} {b:?}");
+            let ratio = |(load, capacity): (u32, u32)| f64::from(load) / f64::from(capacity);
+            let expected = match (a.1, b.1) {
+                (_, 0) => false,
+                (0, _) => true,
+                // Too near for this arithmetic to tell them apart.
+                _ if (ratio(a) - ratio(b)).abs() < f64::EPSILON * ratio(a) => fuller(a, b),
+                _ => ratio(a) > ratio(b),
+            };
+            assert_eq!(fuller(a, b), expected, "{a:?} {b:?}");
+        }
+    }
+    let forwards = fullest(all.iter().copied()).unwrap();
+    let backwards = fullest(all.iter().rev().copied()).unwrap();
+    assert_eq!((forwards.1, backwards.1), (0, 0), "without capacity is fullest");
+    let some = all.iter().copied().filter(|pair| pair.1 > 0);
+    assert_eq!(fullest(some.clone()), Some((u32::MAX, 1)));
+    assert_eq!(fullest(some.rev()), Some((u32::MAX, 1)));
+}
+
 #[test]
 fn fullest_of_several() {
     assert_eq!(fullest(std::iter::empty()), None);

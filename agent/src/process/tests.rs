@@ -132,15 +132,20 @@ async fn the_end_of_a_long_output_is_kept() {
     let script = "i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done; exit 1";
     let error = run(&shell(script), LONG).await.unwrap_err();
     let ProcessError::Exit { output, .. } = error else { panic!("{error:?}") };
-    assert_eq!(output.0.len(), OUTPUT_LIMIT);
+    assert_eq!(output.kept.len(), OUTPUT_LIMIT);
     assert!(output.text().ends_with("line 19998\nline 19999"));
+    assert_eq!(output.first_line(), None, "it was not kept");
+    let said = async |script| run(&shell(script), LONG).await.unwrap().first_line();
+    assert_eq!(said("echo one; echo two").await.as_deref(), Some("one"));
+    assert_eq!(said("true").await.as_deref(), Some(""));
+    assert_eq!(said("printf '\\nsecond'").await.as_deref(), Some(""));
 }
 
 #[tokio::test]
 async fn output_without_end_does_not_outlive_the_deadline() {
     let error = run(&shell("exec yes"), Duration::from_millis(100)).await.unwrap_err();
     let ProcessError::Deadline { output, .. } = error else { panic!("{error:?}") };
-    assert_eq!(output.0.len(), OUTPUT_LIMIT);
+    assert_eq!(output.kept.len(), OUTPUT_LIMIT);
 }
 
 #[tokio::test]

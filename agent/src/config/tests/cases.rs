@@ -119,7 +119,50 @@ pub(super) const ADDED: &[(&str, &str)] = &[
         "f:11:8: `rise`: expected a whole number from 1 to 4294967295, found 0",
     ),
     ("[group.test]\nname = 'a'", "f:7:1: expected [[group.test]], in double brackets"),
-    ("[[group.load]]\nkind = 'cpu'", "f:8:8: `kind = \"cpu\"` is not available in this version"),
+    (
+        "[[group.load]]\nkind = 'disk'",
+        "f:8:8: `kind`: expected \"traffic\" or \"cpu\" or \"pressure\" or \"script\", found 'disk'",
+    ),
+    (
+        "[[group.load]]\ncapacity = 1",
+        "f:7:1: `kind` is missing in [[group.load]]; expected \"traffic\", \"cpu\", \"pressure\" or \"script\"",
+    ),
+    (
+        "[[group.load]]\nkind = 'cpu'\ncapacity = 0",
+        "f:9:12: `capacity`: expected a whole number from 1 to 4294967295, found 0",
+    ),
+    (
+        "[[group.load]]\nkind = 'cpu'\nunit = 'bytes'",
+        "f:9:1: unknown key `unit` in [[group.load]]; known are kind, capacity",
+    ),
+    (
+        "[[group.load]]\nkind = 'pressure'",
+        "f:7:1: `resource` is missing in [[group.load]]; expected \"cpu\", \"memory\" or \"io\"",
+    ),
+    (
+        "[[group.load]]\nkind = 'pressure'\nresource = 'disk'",
+        "f:9:12: `resource`: expected \"cpu\" or \"memory\" or \"io\", found 'disk'",
+    ),
+    (
+        "[[group.load]]\nkind = 'pressure'\nresource = 'io'",
+        "f:9:12: `resource`: this kernel does not measure the pressure on it: /proc/pressure/io: unsupported; boot one that is built with CONFIG_PSI, with psi=1, or take another load object",
+    ),
+    (
+        "[[group.load]]\nkind = 'script'",
+        "f:7:1: `command` is missing in [[group.load]]; expected the path of a program in quotes, or a list of it and its arguments",
+    ),
+    (
+        "[[group.load]]\nkind = 'script'\ncommand = '/x/load'",
+        "f:9:11: `command`: program /x/load: not there",
+    ),
+    (
+        "[[group.load]]\nkind = 'script'\ncommand = '/bin/load'\ninterval = 5",
+        "f:10:12: `interval`: the unit is missing; write for example \"5ms\" or \"5s\" (units are us, ms, s, m, h and d, a day being 24 h)",
+    ),
+    (
+        "[[group.load]]\nkind = 'script'\ncommand = '/bin/load'\ntimeout = '0s'",
+        "f:10:11: `timeout`: expected a duration of at least 1ms, found '0s'",
+    ),
     (
         "[[group.load]]\nkind = 'traffic'\nunit = 'packets'",
         "f:7:1: `capacity` is missing in [[group.load]]; expected what counts as full, a second, for this unit",
