@@ -3,6 +3,7 @@
 mod boot;
 mod control;
 mod other_interfaces;
+mod quiesced;
 mod trail;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ use crate::monitor::{Means, Monitor};
 use crate::realtime;
 
 use control::{Control, Running};
+use quiesced::Quiesced;
 use trail::Trail;
 
 /// Stack of the runtime's threads: with locked memory they are all resident.
@@ -167,9 +169,12 @@ impl Agent {
             tracing::warn!("memory is not locked ({error}); it needs CAP_IPC_LOCK");
         }
         let boot = boot::next(&config.agent.run_dir).context("the boot epoch")?;
+        let names = config.groups.iter().map(|group| group.settings.name.as_str()).collect();
+        let quiesced = Quiesced::read(&config.agent.run_dir, &names);
         let log = Arc::new(EventLog::new());
         let (tell_end, ended) = mpsc::channel(config.groups.len().max(1));
         for (slot, group) in (0..).zip(&config.groups) {
+            let name = &group.settings.name;
             let reader = plane.reader(slot, &group.service_interface)?;
             let means = Means {
                 runtime: &Handle::current(),
@@ -179,9 +184,9 @@ impl Agent {
                 addresses: addresses.clone(),
                 log: Arc::clone(&log),
                 realtime: config.agent.realtime,
+                quiesced: quiesced.has(name),
                 ended: tell_end.clone(),
             };
-            let name = &group.settings.name;
             let reader = plane.reader(slot, &group.service_interface)?;
             let monitor =
                 Monitor::start(group, means).with_context(|| format!("group `{name}`"))?;
@@ -189,7 +194,7 @@ impl Agent {
             trail.groups.push(Running::new(group, monitor, reader, mode));
         }
         let groups = std::mem::take(&mut trail.groups);
-        let control = Arc::new(Control::new(config.agent.host, groups, log));
+        let control = Arc::new(Control::new(config.agent.host, groups, log, quiesced));
         Ok(Self { control, conflicts, _place: None, ended })
     }
 

@@ -59,6 +59,8 @@ pub struct Means<'a> {
     pub log: Arc<EventLog>,
     /// Whether the protocol threads run at real-time priority.
     pub realtime: bool,
+    /// Whether the group begins quiesced.
+    pub quiesced: bool,
     /// Told the group's name when its driver ends, for whatever reason.
     pub ended: mpsc::Sender<String>,
 }
@@ -113,6 +115,10 @@ impl Monitor {
         let settings = group.settings.clone();
         let (host, name) = (settings.host, settings.name.clone());
         let (inbox, inputs) = driver::inbox();
+        // The first thing that the driver takes, before the group could be assigned anything.
+        if means.quiesced && !driver::offer(&inbox, Event::Quiesce(true)) {
+            tracing::error!(group = name, "it is not quiesced: a new inbox is full");
+        }
         let (reports, reported) = reports::queue();
 
         let tag = GroupTag::new(&name, group.address);

@@ -10,6 +10,7 @@
 )]
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -82,6 +83,59 @@ fn spares_come_first_and_quiesced_hosts_keep_what_they_have() {
         .unwrap();
     trial.host(2).kill_agent().unwrap();
     trial.settle(&[(0, 3), (10, 3), (1, 1), (2, 3)]).unwrap();
+}
+
+#[test]
+fn a_quiesced_host_stays_so_when_its_agent_is_restarted() {
+    let mut trial = Trial::new().unwrap();
+    trial.start(1, &[1], "").unwrap();
+    trial.start(2, &[2], "").unwrap();
+    trial.settle(&[(1, 1), (2, 2)]).unwrap();
+    let file = trial.get(2).run_dir().join("quiesced");
+    assert!(!file.exists());
+    trial.get(2).ask(&["quiesce"]).unwrap();
+    assert_eq!(fs::read_to_string(&file).unwrap(), "demo\n");
+
+    trial.host(2).kill_agent().unwrap();
+    trial.settle(&[(1, 1), (2, 1)]).unwrap();
+    restart_quiesced(&mut trial);
+    trial.host(2).terminate_agent().unwrap();
+    assert_eq!(trial.host(2).wait_agent_end(LIMIT).unwrap().code(), Some(0));
+    restart_quiesced(&mut trial);
+
+    trial.get(2).ask(&["resume"]).unwrap();
+    trial.settle(&[(1, 1), (2, 2)]).unwrap();
+    assert!(!file.exists());
+    trial.host(2).kill_agent().unwrap();
+    trial.host(2).restart_agent().unwrap();
+    trial.settle(&[(1, 1), (2, 2)]).unwrap();
+
+    // What makes no sense is said once and ignored.
+    trial.host(2).kill_agent().unwrap();
+    fs::write(&file, "nonsense\n").unwrap();
+    trial.host(2).restart_agent().unwrap();
+    trial.settle(&[(1, 1), (2, 2)]).unwrap();
+    assert!(!trial.get(2).group().unwrap().quiesced);
+    let log = trial.get(2).log_tail();
+    let warning = format!("{}: ignored: there is no group \"nonsense\"", file.display());
+    assert_eq!(log.matches(&warning).count(), 1, "{log}");
+}
+
+/// Starts the agent of the second host again, which is quiesced from its first message on: it gets
+/// nothing in all the turns that the leader has, not even what belongs there.
+fn restart_quiesced(trial: &mut Trial) {
+    let before = trial.get(1).last_event().unwrap();
+    trial.host(2).restart_agent().unwrap();
+    trial.settle(&[(1, 1), (2, 1)]).unwrap();
+    pause(Duration::from_secs(1));
+    trial.settle(&[(1, 1), (2, 1)]).unwrap();
+    let group = trial.get(2).group().unwrap();
+    assert!(group.quiesced && group.ok, "{group:#?}");
+    let events = trial.get(2).events().unwrap();
+    assert_eq!(events[0].kind, "quiesced", "{events:#?}");
+    assert!(events.iter().all(|event| event.address.is_none()), "{events:#?}");
+    let events = trial.get(1).events_after(before).unwrap();
+    assert!(events.iter().all(|event| event.address.is_none()), "{events:#?}");
 }
 
 #[test]

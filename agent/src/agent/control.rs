@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::quiesced::Quiesced;
 use crate::api;
 use crate::clock;
 use crate::config::checked;
@@ -109,11 +110,17 @@ pub(super) struct Control {
     host: HostId,
     groups: Vec<Running>,
     log: Arc<EventLog>,
+    quiesced: Mutex<Quiesced>,
 }
 
 impl Control {
-    pub(super) fn new(host: HostId, groups: Vec<Running>, log: Arc<EventLog>) -> Self {
-        Self { host, groups, log }
+    pub(super) fn new(
+        host: HostId,
+        groups: Vec<Running>,
+        log: Arc<EventLog>,
+        quiesced: Quiesced,
+    ) -> Self {
+        Self { host, groups, log, quiesced: Mutex::new(quiesced) }
     }
 
     /// Tells every group something.
@@ -172,12 +179,17 @@ impl api::Control for Control {
             let group = group.unwrap_or_default();
             return Err(format!("there is no group `{group}`; there are: {}", names.join(", ")));
         }
-        for running in chosen {
+        // Held throughout, so that what is written down is what the groups were told last.
+        let mut quiesced = self.quiesced.lock().unwrap_or_else(PoisonError::into_inner);
+        for running in &chosen {
             if !running.monitor.tell(Event::Quiesce(on)) {
                 return Err(format!("group `{}` has ended", running.name));
             }
         }
-        Ok(())
+        quiesced.set(chosen.iter().map(|running| running.name.as_str()), on).map_err(|e| {
+            let done = if on { "quiesced" } else { "resumed" };
+            format!("{done}, but only until the agent is restarted: it cannot be written down: {e}")
+        })
     }
 }
 

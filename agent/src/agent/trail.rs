@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::SHUTDOWN_EXTRA;
 use super::boot;
 use super::control::{Control, Running};
+use super::quiesced::Quiesced;
 use crate::config::checked::{Config, Interface};
 use crate::data_plane::bpf::{self, Attachment, BpfError, BpfPlane, Mode, Place};
 use crate::events::EventLog;
@@ -69,7 +70,10 @@ impl<'a> Trail<'a> {
     /// The start failed. What cannot be undone is logged: the reason of the failure matters more.
     pub(super) async fn undo(self) {
         let agent = &self.config.agent;
-        let groups = Arc::new(Control::new(agent.host, self.groups, Arc::new(EventLog::new())));
+        // What is written down about quiesced groups stays as it is.
+        let quiesced = Quiesced::none(&agent.run_dir);
+        let log = Arc::new(EventLog::new());
+        let groups = Arc::new(Control::new(agent.host, self.groups, log, quiesced));
         groups.tell_all(&Event::Shutdown);
         if let Err(error) = groups.join(SHUTDOWN_EXTRA).await {
             tracing::warn!("undoing the start: {error}");
