@@ -184,19 +184,20 @@ async fn repeat(test: Test, index: usize, board: Arc<Board>) {
 async fn sample(mut loads: Vec<Box<dyn LoadObject>>, interval: Duration, events: Events) {
     let mut turns = tokio::time::interval(interval);
     turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut failing = false;
+    let mut failing = vec![false; loads.len()];
     let mut sent = None;
     loop {
         turns.tick().await;
         let samples: Vec<_> = loads.iter_mut().map(|load| load.sample(clock::now())).collect();
-        // Once per occurrence.
-        let error = samples.iter().find_map(|sample| sample.as_ref().err());
-        if let Some(e) = error
-            && !failing
-        {
-            tracing::warn!("load object: {e}");
+        for (sample, failing) in samples.iter().zip(&mut failing) {
+            // Once per occurrence.
+            if let Err(e) = sample
+                && !*failing
+            {
+                tracing::warn!("load object: {e}");
+            }
+            *failing = sample.is_err();
         }
-        failing = error.is_some();
         let fullest = fullest(samples.into_iter().flatten());
         if let Some((load, capacity)) = fullest
             && sent != fullest

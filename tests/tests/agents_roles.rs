@@ -182,6 +182,52 @@ fn an_observer_leads_is_assigned_nothing_and_says_once_that_nobody_can_be() {
     wait::until("another report", LIMIT, again).unwrap();
 }
 
+/// Load and capacity of a host, as this one sees it.
+fn wait_load(trial: &Trial, host: u8, expected: (u32, u32)) {
+    let shown = |group: &rais::status::Group| {
+        group.hosts.iter().any(|h| h.id == id(host) && (h.load, h.capacity) == expected)
+    };
+    let what = format!("h{host} to say {expected:?}");
+    trial.get(1).wait_group(&what, LIMIT, shown).unwrap();
+}
+
+#[test]
+fn an_address_goes_to_the_host_whose_script_says_it_is_least_busy() {
+    let scripts = Scripts::new().unwrap();
+    let load = |host: u8, capacity: &str| {
+        let program = scripts.program(&format!("load{host}"), &format!("cat value{host}")).unwrap();
+        format!(
+            "[[group.load]]\nkind = \"script\"\ncommand = \"{}\"\ninterval = \"100ms\"\n\
+             timeout = \"1s\"\n{capacity}[[group.load]]\nkind = \"cpu\"\ncapacity = 1000000\n",
+            program.display()
+        )
+    };
+    fs::write(scripts.path("value1"), "90 100\n").unwrap();
+    fs::write(scripts.path("value2"), "10\n").unwrap();
+    let mut trial = Trial::new().unwrap();
+    trial.start(1, &[1], &load(1, "")).unwrap();
+    trial.start(2, &[2], &load(2, "capacity = 50\n")).unwrap();
+    let measured = "[[group.load]]\nkind = \"pressure\"\nresource = \"memory\"\n";
+    trial.start(3, &[3], measured).unwrap();
+    trial.settle(&[(1, 1), (2, 2), (3, 3)]).unwrap();
+    wait_load(&trial, 1, (90, 100));
+    wait_load(&trial, 2, (10, 50));
+    let pressure = |g: &rais::status::Group| g.hosts.iter().any(|h| h.capacity == 1_000);
+    trial.get(1).wait_group("the pressure on h3", LIMIT, pressure).unwrap();
+    trial.host(3).kill_agent().unwrap();
+    trial.settle(&[(1, 1), (2, 2), (3, 2)]).unwrap();
+
+    trial.host(3).restart_agent().unwrap();
+    trial.settle(&[(1, 1), (2, 2), (3, 3)]).unwrap();
+    fs::remove_file(scripts.path("value2")).unwrap();
+    wait_load(&trial, 2, (10, 0));
+    trial.host(3).kill_agent().unwrap();
+    trial.settle(&[(1, 1), (2, 2), (3, 1)]).unwrap();
+    let log = trial.get(2).log_tail();
+    assert_eq!(log.matches("load script: ").count(), 1, "{log}");
+    assert!(log.contains("exited with 1: cat: value2: No such file"), "{log}");
+}
+
 #[test]
 fn leadership_moves_and_no_address_does() {
     let mut trial = Trial::new().unwrap();

@@ -486,6 +486,22 @@ fn a_start_that_fails_late_is_undone() {
 }
 
 #[test]
+fn a_kernel_that_measures_no_pressure_is_named() {
+    let Some(scene) = Scene::new() else { return };
+    let config =
+        format!("{}[[group.load]]\nkind = \"pressure\"\nresource = \"io\"\n", scene.config);
+    let file = scene.write(&config);
+    let line = config.lines().count();
+    let place = format!("{}:{line}:12: `resource`", file.display());
+    let hide = "mount -t tmpfs none /proc/pressure && exec \"$@\"";
+    let without = ["unshare", "--mount", "sh", "-c", hide, "sh"];
+    let words = [&*place, "does not measure", "/proc/pressure/io: No such file", "CONFIG_PSI"];
+    for command in ["check", "run"] {
+        scene.refused(&without, &[command, "--config", file.to_str().unwrap()], &[&words]);
+    }
+}
+
+#[test]
 fn a_running_agent_is_not_disturbed() {
     let Some(scene) = Scene::new() else { return };
     let agent = scene.agent(&[]);
