@@ -119,6 +119,12 @@ fn a_quiesced_host_stays_so_when_its_agent_is_restarted() {
     let log = trial.get(2).log_tail();
     let warning = format!("{}: ignored: there is no group \"nonsense\"", file.display());
     assert_eq!(log.matches(&warning).count(), 1, "{log}");
+
+    // The operator is told what cannot be written down; it is done nevertheless.
+    fs::create_dir(file.with_extension("new")).unwrap();
+    let error = format!("{:#}", trial.get(2).ask(&["quiesce"]).unwrap_err());
+    assert!(error.contains("quiesced, but only until the agent is restarted"), "{error}");
+    trial.get(2).wait_group("h2 to be quiesced", LIMIT, |group| group.quiesced).unwrap();
 }
 
 /// Starts the agent of the second host again, which is quiesced from its first message on: it gets
