@@ -14,9 +14,9 @@ use rtnetlink::packet_route::address::{
 };
 use tokio::runtime::Handle;
 
-/// `IFA_PROTO` of the addresses added here ("R"). Linux keeps it since 5.18; older kernels ignore
+/// `IFA_PROTO` of the addresses added here. Linux keeps it since 5.18; older kernels ignore
 /// it, and then [`Addresses::ours`] finds nothing.
-pub const MARK: u8 = 0x52;
+pub const MARK: u8 = rais_common::ADDRESS_MARK;
 
 /// The kernel answers within microseconds to milliseconds. An answer that takes longer than this
 /// was lost (the socket's receive buffer overran) and will not come.

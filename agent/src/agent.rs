@@ -52,14 +52,17 @@ fn cannot_start(error: impl Into<anyhow::Error>) -> anyhow::Error {
 pub fn run(config: &Config) -> anyhow::Result<()> {
     let claim = api::claim(&config.agent.run_dir).map_err(cannot_start)?;
     let runtime = runtime().map_err(cannot_start)?;
-    runtime.block_on(async {
+    let end = runtime.block_on(async {
         // Signals and clients that come meanwhile wait until the agent has started.
         let ends = Ends::new().map_err(cannot_start)?;
         let mut server = claim.listen().map_err(cannot_start)?;
         let mut agent = Agent::start(config).await.map_err(cannot_start)?;
         server.keep();
         agent.serve(server, ends).await
-    })
+    });
+    // A test may still look at a file system that hangs, and is not waited for.
+    runtime.shutdown_background();
+    end
 }
 
 /// Refuses service interfaces that run an XDP program of somebody else's, as far as this process

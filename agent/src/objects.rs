@@ -5,7 +5,11 @@
 //! [`Objects`] is dropped.
 
 mod cpu;
+mod dns;
+mod file;
 mod health;
+mod http;
+mod interface;
 mod load_script;
 mod pressure;
 mod proc_file;
@@ -30,7 +34,11 @@ use crate::group::Event;
 use health::Health;
 
 pub use cpu::Cpu;
+pub use dns::Dns;
+pub use file::File;
 pub use health::TestStatus;
+pub use http::Http;
+pub use interface::Interface;
 pub use load_script::LoadScript;
 pub use pressure::Pressure;
 pub use script::Script;
@@ -50,6 +58,21 @@ pub trait TestObject: Send + Sync + 'static {
     fn run(&self) -> Pin<Box<dyn Future<Output = Verdict> + Send + '_>>;
 }
 
+/// Something that says by itself how it is.
+pub trait WatchObject: Send + 'static {
+    /// At first how it is, then how it is after the next change. The future may be dropped at any
+    /// time, and no change may be lost by that.
+    fn next(&mut self) -> Pin<Box<dyn Future<Output = Verdict> + Send + '_>>;
+}
+
+/// What is tested, by how its results come about.
+pub enum Object {
+    /// It is asked every interval.
+    Asked(Box<dyn TestObject>),
+    /// It says so at once. Every interval without a change counts as the same result again.
+    Watched(Box<dyn WatchObject>),
+}
+
 /// Something that can be more or less busy.
 pub trait LoadObject: Send + 'static {
     /// Load and capacity at `now`, in one unit. A capacity of 0 counts as full. Called once a
@@ -66,25 +89,44 @@ pub struct Test {
     pub name: String,
     /// Time between the starts of two runs; a run that takes longer leaves the next one out.
     pub interval: Duration,
-    /// A run that takes longer is a failure.
+    /// A run that takes longer is a failure; so is a watch that says nothing for so long at first.
     pub timeout: Duration,
     /// So many successes in a row make a failing test pass. 0 counts as 1.
     pub rise: u32,
     /// So many failures in a row make a passing test fail. 0 counts as 1.
     pub fall: u32,
     /// What is tested.
-    pub object: Box<dyn TestObject>,
+    pub object: Object,
 }
 
 impl From<checked::Test> for Test {
     fn from(test: checked::Test) -> Self {
-        let object: Box<dyn TestObject> = match test.kind {
-            checked::TestKind::Tcp(address) => Box::new(Tcp::new(address)),
-            checked::TestKind::Script(command) => Box::new(Script::new(command)),
-        };
-        let checked::Test { name, interval, timeout, rise, fall, .. } = test;
-        Self { name, interval, timeout, rise, fall, object }
+        let checked::Test { name, kind, interval, timeout, rise, fall } = test;
+        Self { name, interval, timeout, rise, fall, object: kind.into() }
     }
+}
+
+impl From<checked::TestKind> for Object {
+    fn from(kind: checked::TestKind) -> Self {
+        use checked::TestKind;
+        match kind {
+            TestKind::Tcp(address) => Self::Asked(Box::new(Tcp::new(address))),
+            TestKind::Script(command) => Self::Asked(Box::new(Script::new(command))),
+            TestKind::File { path, contains, max_age } => {
+                Self::Asked(Box::new(File::new(path, contains, max_age)))
+            }
+            TestKind::Interface { name, address } => {
+                Self::Watched(Box::new(Interface::new(name, address)))
+            }
+            TestKind::Http(http) => Self::Asked(Box::new(Http::new(*http))),
+            TestKind::Dns(dns) => Self::Asked(Box::new(Dns::new(dns))),
+        }
+    }
+}
+
+/// Whether `text` is in `bytes`.
+fn contains(bytes: &[u8], text: &[u8]) -> bool {
+    text.is_empty() || bytes.windows(text.len()).any(|window| window == text)
 }
 
 /// Takes what the objects say. Called on the runtime's threads; must not wait.
@@ -119,7 +161,7 @@ impl Objects {
         board.report();
         let mut tasks = JoinSet::new();
         for (index, test) in tests.into_iter().enumerate() {
-            tasks.spawn_on(repeat(test, index, Arc::clone(&board)), runtime);
+            tasks.spawn_on(perform(test, index, Arc::clone(&board)), runtime);
         }
         if !loads.is_empty() {
             tasks.spawn_on(sample(loads, SAMPLE_INTERVAL, events), runtime);
@@ -165,19 +207,50 @@ impl Board {
     }
 }
 
-/// Runs one test for ever.
-async fn repeat(test: Test, index: usize, board: Arc<Board>) {
+/// Performs one test for ever.
+async fn perform(test: Test, index: usize, board: Arc<Board>) {
     // An interval of nothing would never let go of the thread, and is refused by tokio.
-    let mut turns = tokio::time::interval(test.interval.max(Duration::from_millis(1)));
+    let interval = test.interval.max(Duration::from_millis(1));
+    let results = |verdict| board.result(index, verdict);
+    match test.object {
+        Object::Asked(object) => ask(&*object, interval, test.timeout, results).await,
+        Object::Watched(object) => watch(object, interval, test.timeout, results).await,
+    }
+}
+
+async fn ask(
+    object: &dyn TestObject,
+    interval: Duration,
+    timeout: Duration,
+    results: impl Fn(Verdict),
+) {
+    let mut turns = tokio::time::interval(interval);
     turns.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         turns.tick().await;
-        let verdict = match tokio::time::timeout(test.timeout, test.object.run()).await {
-            Ok(verdict) => verdict,
-            Err(_late) => Err(format!("no result within {:?}", test.timeout)),
-        };
-        board.result(index, verdict);
+        let verdict = tokio::time::timeout(timeout, object.run()).await;
+        results(verdict.unwrap_or_else(|_late| late(timeout)));
     }
+}
+
+async fn watch(
+    mut object: Box<dyn WatchObject>,
+    interval: Duration,
+    timeout: Duration,
+    results: impl Fn(Verdict),
+) {
+    let first = tokio::time::timeout(timeout, object.next()).await;
+    let mut verdict = first.unwrap_or_else(|_late| late(timeout));
+    loop {
+        results(verdict.clone());
+        if let Ok(news) = tokio::time::timeout(interval, object.next()).await {
+            verdict = news;
+        }
+    }
+}
+
+fn late(timeout: Duration) -> Verdict {
+    Err(format!("no result within {timeout:?}"))
 }
 
 /// Samples the loads for ever.

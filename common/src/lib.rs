@@ -7,3 +7,6 @@
 pub mod arp;
 pub mod maps;
 pub mod time;
+
+/// `IFA_PROTO` of the addresses an agent put on an interface ("R").
+pub const ADDRESS_MARK: u8 = 0x52;

@@ -2,8 +2,13 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use domain::base::{Name, Rtype};
+use hyper::Uri;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 
 use crate::group::{HostId, Settings};
 
@@ -141,6 +146,76 @@ pub enum TestKind {
     Tcp(SocketAddr),
     /// A program exits with 0 (`command = "/path"` or `["/path", "arg"]`).
     Script(Vec<String>),
+    /// A file is there.
+    File {
+        /// An absolute path.
+        path: PathBuf,
+        /// Text that has to be in it.
+        contains: Option<String>,
+        /// Longest time since it was modified.
+        max_age: Option<Duration>,
+    },
+    /// A network interface has carrier and an address.
+    Interface {
+        /// Its name.
+        name: String,
+        /// The address it has to have; none: any.
+        address: Option<IpAddr>,
+    },
+    /// A web server answers as it should.
+    Http(Box<Http>),
+    /// A name server answers as it should.
+    Dns(Dns),
+}
+
+/// `kind = "http"`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Http {
+    /// With scheme and authority, and no user in it.
+    pub url: Uri,
+    /// The name or address in it, an IPv6 address without its brackets.
+    pub host: String,
+    /// The port in it, or its scheme's.
+    pub port: u16,
+    /// For `https`.
+    pub tls: Option<Tls>,
+    /// Answers with one of these pass.
+    pub status: Vec<RangeInclusive<u16>>,
+    /// Text that has to be in the body.
+    pub body_contains: Option<String>,
+}
+
+/// How a server has to prove who it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// Whom its certificate has to be for.
+    pub name: ServerName<'static>,
+    /// Whom to believe.
+    pub trust: Trust,
+}
+
+/// Whose certificates count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// Those this machine trusts.
+    Machine,
+    /// These authorities (`ca_file`).
+    Authorities(Vec<CertificateDer<'static>>),
+    /// Any certificate will do (`insecure_tls = true`).
+    Anyone,
+}
+
+/// `kind = "dns"`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dns {
+    /// The name server.
+    pub server: SocketAddr,
+    /// What it is asked for.
+    pub name: Name<Vec<u8>>,
+    /// Type of the records.
+    pub rtype: Rtype,
+    /// The address that has to be among them, of the family the type is for.
+    pub expect: Option<IpAddr>,
 }
 
 /// One load object. Each has a capacity: what counts as full, in the unit of the measure.

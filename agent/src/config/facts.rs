@@ -8,11 +8,16 @@ use std::path::Path;
 
 use nix::ifaddrs::{InterfaceAddress, getifaddrs};
 use nix::net::if_::if_nametoindex;
+use tokio_rustls::rustls::RootCertStore;
+use tokio_rustls::rustls::pki_types::{CertificateDer, pem::PemObject};
 
 use super::checked::{Interface, PressureResource};
 
 /// A key file is a line and perhaps a few of comment.
 const MAX_KEY_FILE: u64 = 64 << 10;
+
+/// All the authorities a system trusts are a few hundred KiB.
+const MAX_CERTIFICATES: u64 = 4 << 20;
 
 /// A file that holds a secret.
 #[derive(Clone, Debug)]
@@ -53,6 +58,12 @@ pub trait Facts {
     /// # Errors
     /// Why not, in words.
     fn program(&self, path: &Path) -> Result<(), String>;
+
+    /// The certificates in a PEM file, at least one.
+    ///
+    /// # Errors
+    /// Why there are none to be had, in words.
+    fn certificates(&self, path: &Path) -> Result<Vec<CertificateDer<'static>>, String>;
 
     /// The effective user id of this process.
     fn user(&self) -> u32;
@@ -119,6 +130,26 @@ impl Facts for Machine {
             return Err(format!("not executable; run `chmod +x {}`", path.display()));
         }
         Ok(())
+    }
+
+    fn certificates(&self, path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+        if !fs::metadata(path).map_err(|e| e.to_string())?.is_file() {
+            return Err("not a regular file".to_owned());
+        }
+        let mut text = Vec::new();
+        let file = File::open(path).map_err(|e| e.to_string())?;
+        file.take(MAX_CERTIFICATES).read_to_end(&mut text).map_err(|e| e.to_string())?;
+        let mut authorities = RootCertStore::empty();
+        let mut certificates = Vec::new();
+        for certificate in CertificateDer::pem_slice_iter(&text) {
+            let certificate = certificate.map_err(|e| e.to_string())?;
+            authorities.add(certificate.clone()).map_err(|e| e.to_string())?;
+            certificates.push(certificate);
+        }
+        if certificates.is_empty() {
+            return Err("no certificate in it".to_owned());
+        }
+        Ok(certificates)
     }
 
     fn user(&self) -> u32 {

@@ -1,11 +1,12 @@
 //! `[[group.test]]` and `[group.scripts]`
 
+mod kinds;
+
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use super::checked::{Scripts, Test, TestKind};
+use super::checked::{Scripts, Test};
 use super::facts::Facts;
 use super::reader::{At, Section};
 
@@ -13,6 +14,17 @@ use super::reader::{At, Section};
 pub(super) const MAX_OBJECTS: usize = 64;
 
 pub(super) const MILLISECOND: Duration = Duration::from_millis(1);
+
+/// `kind` of a test.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Tcp,
+    Script,
+    File,
+    Interface,
+    Http,
+    Dns,
+}
 
 /// The test objects of a group.
 pub(super) fn tests(group: &Section<'_>, facts: &dyn Facts) -> Vec<Test> {
@@ -40,39 +52,42 @@ fn test<'a>(
             format!("test `{value}` is there already, in line {first}; names are unique")
         });
     }
-    if section.later_value("kind", &["http", "interface", "file", "dns"]) {
-        // Its other keys are not known either.
-        return None;
-    }
-    let kind = section.choice("kind", &[("tcp", true), ("script", false)]);
-    let kind = if section.required("kind", kind, "\"tcp\" or \"script\"")?.value {
-        tcp(&section)
-    } else {
-        script(&section, facts)
+    let kind = section.choice(
+        "kind",
+        &[
+            ("tcp", Kind::Tcp),
+            ("script", Kind::Script),
+            ("file", Kind::File),
+            ("interface", Kind::Interface),
+            ("http", Kind::Http),
+            ("dns", Kind::Dns),
+        ],
+    );
+    let expected = "\"tcp\", \"script\", \"file\", \"interface\", \"http\" or \"dns\"";
+    let word = section.required("kind", kind, expected)?.value;
+    let kind = match word {
+        Kind::Tcp => kinds::tcp(&section),
+        Kind::Script => kinds::script(&section, facts),
+        Kind::File => kinds::file(&section),
+        Kind::Interface => kinds::interface(&section),
+        Kind::Http => kinds::http(&section, facts),
+        Kind::Dns => kinds::dns(&section),
     };
     let interval = section.duration("interval", MILLISECOND);
     let timeout = section.duration("timeout", MILLISECOND);
     let rise = section.number("rise", 1);
     let fall = section.number("fall", 1);
     section.finish();
+    // That a link is gone is known for certain.
+    let default_fall = if word == Kind::Interface { 1 } else { 3 };
     Some(Test {
         name: name?.value.to_owned(),
         kind: kind?,
         interval: interval.map_or(Duration::from_secs(1), |at| at.value),
         timeout: timeout.map_or(Duration::from_millis(500), |at| at.value),
         rise: rise.map_or(2, |at| at.value),
-        fall: fall.map_or(3, |at| at.value),
+        fall: fall.map_or(default_fall, |at| at.value),
     })
-}
-
-fn tcp(section: &Section<'_>) -> Option<TestKind> {
-    let expected = "an IP address and a port in quotes, such as \"127.0.0.1:8080\"";
-    let address = section.parsed::<SocketAddr>("address", expected);
-    section.required("address", address, expected).map(|at| TestKind::Tcp(at.value))
-}
-
-fn script(section: &Section<'_>, facts: &dyn Facts) -> Option<TestKind> {
-    command(section, facts).map(TestKind::Script)
 }
 
 /// The program to run and its arguments.

@@ -138,7 +138,7 @@ impl<'a> Section<'a> {
     }
 
     /// The value of `key` as `convert` understands it; else a mistake.
-    fn value<T>(
+    pub(super) fn value<T>(
         &self,
         key: &'static str,
         expected: &str,

@@ -1,10 +1,13 @@
 //! A file → the configuration, or every mistake in it.
 
 mod cases;
+mod kinds;
 
 use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
+
+use tokio_rustls::rustls::pki_types::CertificateDer;
 
 use super::checked::{
     Interface, Key, Load, LoadScript, PressureResource, Seal, TestKind, TrafficUnit, Waters,
@@ -61,6 +64,11 @@ impl Facts for Fake {
         let dirs = ["/bin", "/usr/local/bin", "/etc/rais"];
         let there = dirs.iter().any(|dir| path.starts_with(dir));
         if there { Ok(()) } else { Err("not there".to_owned()) }
+    }
+
+    fn certificates(&self, path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+        let found = path == Path::new("/etc/rais/ca.pem");
+        if found { Ok(vec![CertificateDer::from(vec![1])]) } else { Err("not there".to_owned()) }
     }
 
     fn user(&self) -> u32 {

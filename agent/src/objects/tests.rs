@@ -14,7 +14,7 @@ fn test(name: &str, object: impl TestObject) -> Test {
         timeout: Duration::from_millis(100),
         rise: 1,
         fall: 1,
-        object: Box::new(object),
+        object: Object::Asked(Box::new(object)),
     }
 }
 

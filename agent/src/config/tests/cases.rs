@@ -91,12 +91,12 @@ pub(super) const ADDED: &[(&str, &str)] = &[
         "f:7:1: `traps` in [[group]] is not available in this version",
     ),
     (
-        "[[group.test]]\nname = 'a'\nkind = 'http'\nurl = 'x'",
-        "f:9:8: `kind = \"http\"` is not available in this version",
+        "[[group.test]]\nname = 'a'\nkind = 'ping'",
+        "f:9:8: `kind`: expected \"tcp\" or \"script\" or \"file\" or \"interface\" or \"http\" or \"dns\", found 'ping'",
     ),
     (
-        "[[group.test]]\nname = 'a'\nkind = 'ping'",
-        "f:9:8: `kind`: expected \"tcp\" or \"script\", found 'ping'",
+        "[[group.test]]\nname = 'a'",
+        "f:7:1: `kind` is missing in [[group.test]]; expected \"tcp\", \"script\", \"file\", \"interface\", \"http\" or \"dns\"",
     ),
     (
         "[[group.test]]\nname = 'a'\nkind = 'tcp'",
