@@ -103,6 +103,55 @@ impl TestObject for Count {
     }
 }
 
+/// Says what it is told to say.
+struct Told(mpsc::Receiver<Verdict>);
+
+impl WatchObject for Told {
+    fn next(&mut self) -> Pin<Box<dyn Future<Output = Verdict> + Send + '_>> {
+        Box::pin(async {
+            match self.0.recv().await {
+                Some(verdict) => verdict,
+                None => std::future::pending().await,
+            }
+        })
+    }
+}
+
+/// A watch that is told what to say.
+fn watched(interval: Duration, rise: u32, fall: u32) -> (Test, mpsc::Sender<Verdict>) {
+    let (sender, verdicts) = mpsc::channel(10);
+    let object = Object::Watched(Box::new(Told(verdicts)));
+    let timeout = Duration::from_millis(50);
+    (Test { name: "link".to_owned(), interval, timeout, rise, fall, object }, sender)
+}
+
+#[tokio::test]
+async fn a_change_counts_at_once() {
+    let (test, says) = watched(Duration::from_hours(1), 1, 1);
+    says.send(Ok("there".to_owned())).await.unwrap();
+    let (objects, mut events) = start(vec![test], Vec::new());
+    assert!(health(&mut events).await.0);
+    assert_eq!(objects.tests()[0].detail, "there");
+    says.send(Err("gone".to_owned())).await.unwrap();
+    assert_eq!(health(&mut events).await, (false, "link: gone".to_owned()));
+    says.send(Ok("there".to_owned())).await.unwrap();
+    assert!(health(&mut events).await.0);
+}
+
+#[tokio::test]
+async fn no_change_is_the_same_result_each_interval() {
+    let interval = Duration::from_millis(20);
+    let (test, says) = watched(interval, 3, 1);
+    let begun = clock::now();
+    let (_objects, mut events) = start(vec![test], Vec::new());
+    assert_eq!(health(&mut events).await, (false, "link: no result within 50ms".to_owned()));
+    assert!(clock::now().since(begun) >= Duration::from_millis(50));
+    let begun = clock::now();
+    says.send(Ok("there".to_owned())).await.unwrap();
+    assert!(health(&mut events).await.0);
+    assert!(clock::now().since(begun) >= interval * 2, "the third result");
+}
+
 #[tokio::test]
 async fn dropping_the_handle_stops_everything() {
     let runs = Arc::new(Mutex::new(0));
