@@ -28,6 +28,9 @@ use control::{Control, Running};
 use quiesced::Quiesced;
 use trail::Trail;
 
+/// How long the runtime may take to end what still runs on it.
+const RUNTIME_LIMIT: Duration = Duration::from_secs(1);
+
 /// Stack of the runtime's threads: with locked memory they are all resident.
 const WORKER_STACK: usize = 512 * 1024;
 
@@ -60,8 +63,8 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
         server.keep();
         agent.serve(server, ends).await
     });
-    // A test may still look at a file system that hangs, and is not waited for.
-    runtime.shutdown_background();
+    // Scripts that run are killed. Looks at a file system that hangs are not waited for.
+    runtime.shutdown_timeout(RUNTIME_LIMIT);
     end
 }
 

@@ -106,6 +106,29 @@ fn a_port_that_closes_gives_the_addresses_away_until_it_opens_again() {
 }
 
 #[test]
+fn a_file_says_whether_the_host_serves() {
+    let files = Scripts::new().unwrap();
+    let ready = files.path("ready");
+    let extra = format!(
+        "[[group.test]]\nname = \"ready\"\nkind = \"file\"\npath = \"{}\"\n\
+         interval = \"20ms\"\nfall = 1\nrise = 1\n",
+        ready.display()
+    );
+    let mut trial = Trial::new().unwrap();
+    trial.start(1, &[1], "").unwrap();
+    trial.start(2, &[2], &extra).unwrap();
+    trial.settle(&[(1, 1), (2, 1)]).unwrap();
+    fs::write(&ready, "").unwrap();
+    trial.settle(&[(1, 1), (2, 2)]).unwrap();
+    let mark = trial.get(2).last_event().unwrap();
+    fs::remove_file(&ready).unwrap();
+    trial.settle(&[(1, 1), (2, 1)]).unwrap();
+    let events = trial.get(2).wait_event(mark, "test-failed", None, LIMIT).unwrap();
+    let detail = events.last().unwrap().detail.as_deref().unwrap();
+    assert!(detail.starts_with("ready: ") && detail.contains("No such file"), "{detail}");
+}
+
+#[test]
 fn a_test_that_hangs_fails_at_its_deadline_and_is_killed() {
     let scripts = Scripts::new().unwrap();
     let body = "if [ -e hang ]; then echo $$ > pid; exec sleep 1000; fi";
