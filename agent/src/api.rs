@@ -10,6 +10,7 @@ pub mod client;
 
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,6 +64,17 @@ pub trait Control: Send + Sync + 'static {
         group: Option<String>,
         on: bool,
     ) -> impl Future<Output = Result<(), String>> + Send;
+
+    /// Has an address moved to a host, in `group` or in the group that has the address, and waits
+    /// until it is there.
+    ///
+    /// The error is the reason why not, in words for the operator.
+    fn relocate(
+        &self,
+        group: Option<String>,
+        address: IpAddr,
+        host: IpAddr,
+    ) -> impl Future<Output = Result<(), String>> + Send;
 }
 
 /// What is asked for.
@@ -77,6 +89,8 @@ pub enum Command {
     Quiesce,
     /// Take new addresses again.
     Resume,
+    /// Move `address` to `host`.
+    Move,
 }
 
 /// One request.
@@ -93,6 +107,12 @@ pub struct Request {
     /// With [`Command::Events`]: those to come, too.
     #[serde(default)]
     pub follow: bool,
+    /// With [`Command::Move`]: what.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
+    /// With [`Command::Move`]: the id of the host that is to have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<IpAddr>,
 }
 
 /// One reply.
@@ -287,11 +307,18 @@ async fn answer<C: Control>(control: &C, request: Request, may_change: bool) -> 
             let group = request.group.as_deref();
             Ok(known(control, group).await.map(|()| kept(control.events(), group)))
         }
-        Command::Quiesce | Command::Resume if !may_change => {
+        Command::Quiesce | Command::Resume | Command::Move if !may_change => {
             Ok(Err("only root and the agent's own user may do this".to_owned()))
         }
         Command::Quiesce => set(control, request.group, true).await,
         Command::Resume => set(control, request.group, false).await,
+        // It takes as long as scripts may, and the group ends it after that.
+        Command::Move => Ok(match (request.address, request.host) {
+            (Some(address), Some(host)) => {
+                control.relocate(request.group, address, host).await.map(|()| Reply::done())
+            }
+            (_, _) => Err("a move needs `address` and `host`".to_owned()),
+        }),
     };
     match result {
         Ok(Ok(reply)) => reply,

@@ -4,6 +4,7 @@ mod check;
 mod clean;
 mod events;
 mod keygen;
+mod moves;
 mod quiesce;
 mod run;
 mod status;
@@ -52,6 +53,8 @@ enum Command {
     Quiesce(quiesce::QuiesceArgs),
     /// Let this host take new addresses again
     Resume(quiesce::QuiesceArgs),
+    /// Move an address to another host: this agent asks its leader, and waits until it is done
+    Move(moves::MoveArgs),
     /// Take away what a dead agent left behind
     Clean(ConfigArgs),
     /// Print a new group key, for a file in `key_files`
@@ -90,6 +93,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Events(args) => events::main(&args),
         Command::Quiesce(args) => quiesce::main(args, true),
         Command::Resume(args) => quiesce::main(args, false),
+        Command::Move(args) => moves::main(args),
         Command::Clean(args) => clean::main(&args),
         Command::Keygen => keygen::main(),
     };
@@ -169,6 +173,8 @@ fn request(cmd: rais::api::Command, group: Option<&str>) -> rais::api::Request {
         cmd,
         group: group.map(str::to_owned),
         follow: false,
+        address: None,
+        host: None,
     }
 }
 

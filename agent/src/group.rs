@@ -23,6 +23,7 @@ mod leading;
 mod listening;
 mod membership;
 mod message;
+mod moving;
 mod orphan;
 mod placement;
 mod settings;
@@ -35,7 +36,10 @@ use rais_common::time::Time;
 
 pub use host_info::{AddressState, HostId, HostInfo, Phase, Served};
 pub use io::{Action, AddressScript, Event, Reason, Report};
-pub use message::{Body, Info, Known, Message, ORDER_LIMIT, Order, OrderEntry, Record};
+pub use message::{
+    Body, Info, Known, Message, MoveAnswer, MoveRequest, ORDER_LIMIT, Order, OrderEntry, Record,
+};
+pub use moving::MoveRefusal;
 pub use settings::{Balance, Failback, Placement, Role, Settings};
 pub use view::{AddressView, HostView, ListedState, View};
 
@@ -80,6 +84,10 @@ pub struct Group {
     control: Control,
     preferred_twice: BTreeSet<IpAddr>,
     random: Random,
+    /// The move that was asked for here.
+    asked: Option<moving::Asked>,
+    /// What this host is asked as the leader, and by whom; until the end of the turn.
+    requested: Option<(HostId, MoveRequest)>,
 
     next_heartbeat: Time,
     last_turn: Time,
@@ -123,6 +131,8 @@ impl Group {
             control: Control::default(),
             preferred_twice: BTreeSet::new(),
             random: Random::new(settings.seed),
+            asked: None,
+            requested: None,
             next_heartbeat: now,
             last_turn: now,
             last_tick: now,
@@ -167,6 +177,7 @@ impl Group {
         self.check_joined(now);
         self.elect(now, &mut out);
         self.refresh_database(now, &mut out);
+        self.watch_move(now, &mut out);
         if self.leads() && self.phase == Phase::Member {
             self.give_orders(now, &mut out);
         }
@@ -252,6 +263,7 @@ impl Group {
                     out.push(Action::Report(Report::Quiesced(quiesced)));
                 }
             }
+            Event::Move { address, to } => self.ask_move(now, address, to),
             Event::Shutdown => {
                 self.phase = Phase::Leaving;
                 self.changed = true;

@@ -14,6 +14,7 @@ mod socket;
 pub mod transmit;
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -28,7 +29,7 @@ use crate::clock;
 use crate::config::checked;
 use crate::data_plane::DataPlane;
 use crate::events::EventLog;
-use crate::group::{Event, Group, View};
+use crate::group::{Event, Group, HostId, MoveRefusal, View};
 use crate::objects::{self, LoadObject, Objects, TestStatus};
 use crate::realtime;
 use crate::wire::{Decoder, Encoder, GroupTag, WireError};
@@ -151,6 +152,7 @@ impl Monitor {
             announcer,
             reports,
             lease_until: Time::ZERO,
+            mover: None,
         };
         let realtime = means.realtime;
         // The driver last: what fails before it has done nothing yet.
@@ -179,6 +181,14 @@ impl Monitor {
     pub async fn view(&self) -> Option<(View, SendCounters)> {
         let (reply, answer) = oneshot::channel();
         self.inbox.try_send(Input::View(reply)).ok()?;
+        answer.await.ok()
+    }
+
+    /// Has the leader move an address, and waits until that is done. None once the driver has
+    /// ended.
+    pub async fn relocate(&self, address: IpAddr, to: HostId) -> Option<Result<(), MoveRefusal>> {
+        let (reply, answer) = oneshot::channel();
+        self.inbox.try_send(Input::Move { address, to, reply }).ok()?;
         answer.await.ok()
     }
 

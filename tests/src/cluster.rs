@@ -26,7 +26,7 @@ use std::fmt::Display;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use rais::group::{Event, HostId, Message, Reason, View};
+use rais::group::{Event, HostId, Message, MoveRefusal, Reason, View};
 
 use host::Host;
 use network::{Link, Network};
@@ -280,6 +280,17 @@ impl Cluster {
     /// What the load objects of a host say.
     pub fn set_load(&mut self, host: usize, load: u32, capacity: u32) {
         self.tell(host, Event::Load { load, capacity });
+    }
+
+    /// The operator asks on a host that an address be moved.
+    pub fn relocate(&mut self, asked: usize, address: IpAddr, to: HostId) {
+        self.tell(asked, Event::Move { address, to });
+    }
+
+    /// How the moves that were asked for on a host ended, in their order.
+    #[must_use = "nothing else says whether they were made"]
+    pub fn moved(&self, asked: usize) -> &[Result<(), MoveRefusal>] {
+        &self.hosts[asked].moved
     }
 
     /// Takes a host's only interface down or up: nothing leaves, nothing arrives.

@@ -4,9 +4,25 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use rais::group::{
-    AddressState, Body, HostId, HostInfo, Info, Known, Message, ORDER_LIMIT, Order, OrderEntry,
-    Phase, Reason, Record, Served,
+    AddressState, Body, HostId, HostInfo, Info, Known, Message, MoveAnswer, MoveRefusal,
+    MoveRequest, ORDER_LIMIT, Order, OrderEntry, Phase, Reason, Record, Served,
 };
+
+const REFUSALS: [MoveRefusal; 13] = [
+    MoveRefusal::Busy,
+    MoveRefusal::UnknownHost,
+    MoveRefusal::NotOk,
+    MoveRefusal::Quiesced,
+    MoveRefusal::NotMember,
+    MoveRefusal::Refuses,
+    MoveRefusal::HasIt,
+    MoveRefusal::Moving,
+    MoveRefusal::FailsBack,
+    MoveRefusal::NoQuorum,
+    MoveRefusal::NoLeader,
+    MoveRefusal::Elsewhere,
+    MoveRefusal::Late,
+];
 
 /// A seeded generator (splitmix64): quick, and good enough to make test data.
 #[derive(Clone, Debug)]
@@ -82,9 +98,19 @@ impl Random {
 
     /// A message of any type, with at most `most` entries in each list.
     pub fn message(&mut self, most: usize) -> Message {
-        let body = match self.below(3) {
+        let body = match self.below(5) {
             0 => Body::Acquire(self.order(most)),
             1 => Body::Release(self.order(most)),
+            2 => Body::Move(MoveRequest {
+                leader: self.host(),
+                address: self.address(),
+                to: self.host(),
+            }),
+            3 => Body::MoveRefused(MoveAnswer {
+                to: self.host(),
+                address: self.address(),
+                refusal: self.one_of(MoveRefusal::UnknownAddress, &REFUSALS),
+            }),
             _ => Body::Info(Box::new(self.info(most))),
         };
         let (source, boot) = (self.host(), self.magnitude());

@@ -10,6 +10,7 @@
 
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader};
+use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -199,6 +200,15 @@ impl Control for Fake {
         &self.0
     }
 
+    async fn relocate(
+        &self,
+        group: Option<String>,
+        address: IpAddr,
+        host: IpAddr,
+    ) -> Result<(), String> {
+        if group.is_none() { Ok(()) } else { Err(format!("{address} was not moved to {host}")) }
+    }
+
     async fn quiesce(&self, group: Option<String>, _on: bool) -> Result<(), String> {
         match group {
             Some(name) if name != "web" => Err(format!("there is no group `{name}`")),
@@ -283,6 +293,24 @@ async fn a_refusal_is_one_with_its_reason() {
         assert_eq!(stderr(&output), "rais: there is no group `ftp`\n");
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_move_says_where_the_address_is_or_why_not() {
+    let dir = Dir::new("move");
+    with_agent(&dir, |socket, _| {
+        let (address, host) = ("10.77.0.100", "10.77.0.2");
+        let output = run(&["move", address, host, "--socket", socket]);
+        assert_eq!((code(&output), stdout(&output)), (0, "10.77.0.100 is on 10.77.0.2\n"));
+        let output = run(&["move", address, host, "--socket", socket, "--group", "web"]);
+        assert_eq!((code(&output), stdout(&output)), (1, ""));
+        assert_eq!(stderr(&output), "rais: 10.77.0.100 was not moved to 10.77.0.2\n");
+        assert_eq!(code(&run(&["move", address, "h2", "--socket", socket])), 2);
+        assert_eq!(code(&run(&["move", address, "--socket", socket])), 2);
+    })
+    .await;
+    let none = run(&["move", "10.77.0.100", "10.77.0.2", "--socket", &dir.socket()]);
+    assert_eq!(code(&none), 3, "{}", stderr(&none));
 }
 
 #[tokio::test]

@@ -217,7 +217,10 @@ fn crosses_both_networks(test: &str, group: &str) {
     let names: Vec<_> =
         heard[0].1.iter().filter(|(_, at)| at.is_some()).map(|(name, _)| *name).collect();
     assert_eq!(names, ["c0", "c1"]);
-    assert_eq!(receiver.counters().messages(), [("info", 0), ("acquire", 5), ("release", 0)]);
+    assert_eq!(
+        receiver.counters().messages(),
+        [("info", 0), ("acquire", 5), ("release", 0), ("move", 0)]
+    );
     drop(receiver);
 
     let drained = own.drain(&mut |_| panic!("heard itself"));

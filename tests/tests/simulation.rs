@@ -10,10 +10,10 @@
 
 use std::time::Duration;
 
-use rais::group::{Balance, Failback};
+use rais::group::{Balance, Failback, MoveRefusal};
 use rais_tests::cluster::chaos::{self, Options};
 use rais_tests::cluster::network::Link;
-use rais_tests::cluster::{Cluster, Plan, address};
+use rais_tests::cluster::{Cluster, Plan, address, host_id};
 
 const fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
@@ -427,6 +427,36 @@ fn no_ping_pong_with_a_busy_address() {
         let busy = cluster.moves().iter().filter(|m| m.address == address(None, 0)).count();
         assert!(busy <= 3, "seed {seed}: {busy} times");
         assert!(moves.iter().sum::<usize>() <= 6, "seed {seed}: {moves:?}");
+    }
+}
+
+// An operator asks one host or another, over links that lose a message in ten → the address is
+// where it was wanted, or stays where it is and there is a reason.
+#[test]
+fn operators_move() {
+    for seed in 0..40 {
+        let mut plan = Plan::new(&[1, 1, 0, 0]);
+        plan.floating = 1;
+        plan.scripts = true;
+        plan.link.loss = 100;
+        let mut cluster = running(&plan, seed);
+        let floating = address(None, 0);
+        let holder = cluster.answering(floating)[0];
+        let asked = usize::try_from(seed % 4).unwrap();
+        let target = (holder + 1) % 4;
+        cluster.relocate(asked, floating, host_id(target));
+        cluster.run_for(ms(2_000));
+        assert_eq!(cluster.moved(asked), [Ok(())], "seed {seed}");
+        // Losses may take it away again; until then it is there.
+        let last = cluster.moves().iter().rfind(|moved| moved.address == floating).unwrap();
+        assert!(
+            cluster.moves().iter().any(|m| m.address == floating && m.to == target),
+            "{last:?}"
+        );
+
+        cluster.relocate(asked, address(Some(1), 0), host_id(2));
+        cluster.run_for(ms(2_000));
+        assert_eq!(cluster.moved(asked)[1..], [Err(MoveRefusal::FailsBack)], "seed {seed}");
     }
 }
 

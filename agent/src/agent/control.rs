@@ -137,6 +137,26 @@ impl Control {
         }
     }
 
+    fn no_group(&self, wanted: &str) -> String {
+        let names: Vec<&str> = self.groups.iter().map(|g| g.name.as_str()).collect();
+        format!("there is no group `{wanted}`; there are: {}", names.join(", "))
+    }
+
+    /// The group that is named, else the one that knows the address.
+    async fn group_of(&self, name: Option<String>, address: IpAddr) -> Result<&Running, String> {
+        if let Some(name) = name {
+            let named = self.groups.iter().find(|group| group.name == name);
+            return named.ok_or_else(|| self.no_group(&name));
+        }
+        for group in &self.groups {
+            let known = group.monitor.view().await;
+            if known.is_some_and(|(view, _)| view.addresses.iter().any(|a| a.address == address)) {
+                return Ok(group);
+            }
+        }
+        Err(format!("no group of this host has the address {address}; `rais status` lists them"))
+    }
+
     /// Waits for all groups to end, no longer than their actions may take and `extra`.
     pub(super) async fn join(self: &Arc<Self>, extra: Duration) -> anyhow::Result<()> {
         let longest = self.groups.iter().map(|g| g.action_limit).max().unwrap_or_default();
@@ -171,13 +191,26 @@ impl api::Control for Control {
         &self.log
     }
 
+    async fn relocate(
+        &self,
+        group: Option<String>,
+        address: IpAddr,
+        host: IpAddr,
+    ) -> Result<(), String> {
+        let (address, host) = (address.to_canonical(), host.to_canonical());
+        let group = self.group_of(group, address).await?;
+        match group.monitor.relocate(address, HostId(host)).await {
+            Some(Ok(())) => Ok(()),
+            Some(Err(why)) => Err(format!("{address} was not moved to {host}: {why}")),
+            None => Err(format!("group `{}` has ended", group.name)),
+        }
+    }
+
     async fn quiesce(&self, group: Option<String>, on: bool) -> Result<(), String> {
         let wanted = |running: &&Running| group.as_ref().is_none_or(|name| *name == running.name);
         let chosen: Vec<&Running> = self.groups.iter().filter(wanted).collect();
         if chosen.is_empty() {
-            let names: Vec<&str> = self.groups.iter().map(|g| g.name.as_str()).collect();
-            let group = group.unwrap_or_default();
-            return Err(format!("there is no group `{group}`; there are: {}", names.join(", ")));
+            return Err(self.no_group(&group.unwrap_or_default()));
         }
         // Held throughout, so that what is written down is what the groups were told last.
         let mut quiesced = self.quiesced.lock().unwrap_or_else(PoisonError::into_inner);

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Reply, Request};
+use super::{Command, Reply, Request};
 
 /// Longest reply understood, in bytes: more than any status or log that an agent can have.
 const MAX_REPLY: u64 = 64 << 20;
@@ -78,8 +78,9 @@ pub fn ask(socket: &Path, request: &Request) -> Result<Answers, AskError> {
         }
     })?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    // Who follows waits as long as nothing happens.
-    stream.set_read_timeout((!request.follow).then_some(PATIENCE))?;
+    // Who follows waits as long as nothing happens, and a move takes as long as scripts may.
+    let patient = request.follow || request.cmd == Command::Move;
+    stream.set_read_timeout((!patient).then_some(PATIENCE))?;
     let mut line = serde_json::to_vec(request).map_err(io::Error::from)?;
     line.push(b'\n');
     stream.write_all(&line)?;

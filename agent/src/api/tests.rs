@@ -31,6 +31,15 @@ impl Control for Fake {
         &self.log
     }
 
+    async fn relocate(
+        &self,
+        group: Option<String>,
+        address: IpAddr,
+        host: IpAddr,
+    ) -> Result<(), String> {
+        Err(format!("{address} to {host} in {group:?}"))
+    }
+
     async fn quiesce(&self, group: Option<String>, on: bool) -> Result<(), String> {
         if group.as_deref() == Some("none") {
             return Err("there is no group `none`".to_owned());
@@ -62,7 +71,7 @@ impl Drop for Dir {
 }
 
 fn request(cmd: Command) -> Request {
-    Request { v: VERSION, cmd, group: None, follow: false }
+    Request { v: VERSION, cmd, group: None, follow: false, address: None, host: None }
 }
 
 /// Runs `client` on a thread of its own against a server for `fake`.

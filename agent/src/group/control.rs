@@ -23,7 +23,10 @@ use super::balance::{Balancer, Shift};
 use super::membership::{Membership, available};
 use super::orphan::Database;
 use super::placement::{Candidate, Holder, Random, THOUSANDTHS, choose, keeper, utilisation};
-use super::{AddressState, Balance, Failback, HostId, HostInfo, Phase, Placement, Reason};
+use super::{
+    AddressState, Balance, Failback, HostId, HostInfo, MoveRefusal, MoveRequest, Phase, Placement,
+    Reason,
+};
 
 /// A host as the leader sees it, itself included.
 #[derive(Clone, Debug)]
@@ -41,6 +44,16 @@ pub(super) enum Decision {
     Acquire { address: IpAddr, from: Option<HostId>, to: HostId, epoch: u64, reason: Reason },
     Release { address: IpAddr, to: HostId, epoch: u64, reason: Reason },
     CannotAssign(IpAddr),
+}
+
+impl Decision {
+    fn address(&self) -> IpAddr {
+        match *self {
+            Self::Acquire { address, .. }
+            | Self::Release { address, .. }
+            | Self::CannotAssign(address) => address,
+        }
+    }
 }
 
 /// Everything a decision depends on.
@@ -139,6 +152,47 @@ impl Control {
             decisions.push(Decision::Release { address, to: from, epoch, reason });
         }
         decisions
+    }
+
+    /// What becomes of an operator's request, after everything else was decided in `decisions`.
+    /// None where the leader is at it already.
+    pub fn operator(
+        &mut self,
+        situation: &Situation<'_>,
+        request: &MoveRequest,
+        decisions: &[Decision],
+    ) -> Result<Option<Decision>, MoveRefusal> {
+        let MoveRequest { address, to, .. } = *request;
+        let table = build(situation);
+        let row = table.get(&address).filter(|row| row.valid);
+        let row = row.ok_or(MoveRefusal::UnknownAddress)?;
+        let target = situation.members.iter().find(|m| m.host == to);
+        let target = target.ok_or(MoveRefusal::UnknownHost)?;
+        let meant = self.taken.get(&address).is_some_and(|t| t.to == Some(to));
+        let given = self.pending.get(&address).is_some_and(|p| p.acquire && p.to == to);
+        if meant || given {
+            return Ok(None);
+        }
+        let &[(holder, AddressState::Online, epoch)] = row.holders.as_slice() else {
+            return Err(MoveRefusal::Moving);
+        };
+        if holder == to {
+            return Err(MoveRefusal::HasIt);
+        }
+        refuses(target, address).map_or(Ok(()), Err)?;
+        let claimant = home(situation, address, row).filter(|m| m.host != to);
+        let returns = claimant.is_some_and(|m| can_take(m, address));
+        if returns && situation.failback != Failback::Never {
+            return Err(MoveRefusal::FailsBack);
+        }
+        let ordered = decisions.iter().any(|decision| decision.address() == address);
+        let obeys = situation.members.iter().any(|m| m.host == holder && m.follows);
+        if ordered || !obeys || self.pending.contains_key(&address) {
+            return Err(MoveRefusal::Moving);
+        }
+        let reason = Reason::Operator;
+        self.taken.insert(address, Taken { reason, to: Some(to) });
+        Ok(Some(Decision::Release { address, to: holder, epoch, reason }))
     }
 
     fn decide_address(
@@ -332,6 +386,22 @@ pub(super) fn place(
 /// Whether a host can be assigned this address now.
 fn can_take(member: &Member<'_>, address: IpAddr) -> bool {
     available(member.info) && member.follows && !member.info.refused.contains(&address)
+}
+
+/// Why a host cannot be assigned this address now: [`can_take`] in words.
+fn refuses(member: &Member<'_>, address: IpAddr) -> Option<MoveRefusal> {
+    let info = member.info;
+    if info.phase != Phase::Member || !member.follows {
+        Some(MoveRefusal::NotMember)
+    } else if !info.ok {
+        Some(MoveRefusal::NotOk)
+    } else if info.quiesced {
+        Some(MoveRefusal::Quiesced)
+    } else if info.refused.contains(&address) {
+        Some(MoveRefusal::Refuses)
+    } else {
+        None
+    }
 }
 
 /// Nobody has had the address yet and its preferred host is about to take part: hosts that start

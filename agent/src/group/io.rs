@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use rais_common::time::Time;
 
-use super::{HostId, Message};
+use super::{HostId, Message, MoveRefusal};
 
 /// Something that happened outside.
 #[derive(Clone, Debug)]
@@ -81,6 +81,15 @@ pub enum Event {
     },
     /// The operator quiesces (true) or resumes this host.
     Quiesce(bool),
+    /// The operator wants an address moved; asked on this host, whoever leads. Ends with
+    /// [`Action::MoveEnded`], and takes the place of one that was asked for before and has not
+    /// ended.
+    Move {
+        /// The address.
+        address: IpAddr,
+        /// The host that is to have it.
+        to: HostId,
+    },
     /// The agent is to end: release everything.
     Shutdown,
     /// Another machine claimed an address this host holds.
@@ -132,7 +141,7 @@ pub enum Action {
         /// after this check it does not matter how late the lease is written.
         renew_before: Time,
     },
-    /// Send an order over every control interface.
+    /// Send an order, or something about a move, over every control interface.
     Send(Message),
     /// Scripts thread: put the address in place. Ends with [`Event::Configured`].
     Configure {
@@ -163,6 +172,8 @@ pub enum Action {
     Announce(Vec<IpAddr>),
     /// Write down what happened; scripts and traps that go with it follow from it.
     Report(Report),
+    /// The move asked for by [`Event::Move`] is done, or why not.
+    MoveEnded(Result<(), MoveRefusal>),
     /// Everything is released: the agent may end.
     Stopped,
 }

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use rais_common::time::Time;
 
 use super::control::{Decision, Member, Pending, Situation};
-use super::{Action, Body, Group, HostId, ORDER_LIMIT, Order, OrderEntry, Report, election};
+use super::{
+    Action, Body, Group, HostId, MoveRefusal, ORDER_LIMIT, Order, OrderEntry, Report, election,
+};
 
 impl Group {
     /// The leader's turn.
@@ -14,6 +16,10 @@ impl Group {
         let me = self.settings.host;
         let timeout = self.settings.timeout;
         let agreed = election::may_order(me, self.leading_since, now, timeout, &self.members);
+        let requested = self.requested.take();
+        if let Some((asker, request)) = requested.filter(|_| !self.quorum_met) {
+            self.refuse_move(asker, request.address, MoveRefusal::NoQuorum, out);
+        }
         if !agreed || !self.may_hold(now) {
             return;
         }
@@ -45,8 +51,20 @@ impl Group {
             stuck_after: self.settings.action_limit * 2 + timeout,
             timeout,
         };
-        let decisions = self.control.decide(&situation, &mut self.random);
+        let mut decisions = self.control.decide(&situation, &mut self.random);
+        let refused = requested.and_then(|(asker, request)| {
+            match self.control.operator(&situation, &request, &decisions) {
+                Ok(decision) => {
+                    decisions.extend(decision);
+                    None
+                }
+                Err(refusal) => Some((asker, request.address, refusal)),
+            }
+        });
         self.carry_out(now, &decisions, out);
+        if let Some((asker, address, refusal)) = refused {
+            self.refuse_move(asker, address, refusal, out);
+        }
     }
 
     /// Gives the orders, to this host itself directly, to others by message.

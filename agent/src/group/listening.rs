@@ -35,6 +35,16 @@ impl Group {
                 self.members.heard(source, boot, sequence, at);
                 self.ordered(now, at, source, false, &order, out);
             }
+            Body::Move(request) => {
+                self.members.heard(source, boot, sequence, at);
+                if now.since(at) < self.settings.timeout {
+                    self.move_requested(source, request);
+                }
+            }
+            Body::MoveRefused(answer) => {
+                self.members.heard(source, boot, sequence, at);
+                self.move_answered(source, &answer, out);
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{HostId, HostInfo, Reason};
+use super::{HostId, HostInfo, MoveRefusal, Reason};
 
 /// One message of one host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub struct Message {
     pub body: Body,
 }
 
-/// The three types of message.
+/// The types of message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body {
     /// The heartbeat.
@@ -27,6 +27,10 @@ pub enum Body {
     Acquire(Order),
     /// From the leader: stop serving these addresses.
     Release(Order),
+    /// To the leader: an operator wants an address moved.
+    Move(MoveRequest),
+    /// From the leader: it will not be.
+    MoveRefused(MoveAnswer),
 }
 
 /// The heartbeat: everything the sender wants known.
@@ -75,6 +79,28 @@ pub struct Order {
     pub to: HostId,
     /// What about, at most [`ORDER_LIMIT`].
     pub entries: Vec<OrderEntry>,
+}
+
+/// What an operator wants of the leader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MoveRequest {
+    /// The leader that is asked.
+    pub leader: HostId,
+    /// The service address.
+    pub address: IpAddr,
+    /// The host that is to have it.
+    pub to: HostId,
+}
+
+/// Why the leader does not do what an operator wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MoveAnswer {
+    /// The host that asked.
+    pub to: HostId,
+    /// The service address.
+    pub address: IpAddr,
+    /// Why not.
+    pub refusal: MoveRefusal,
 }
 
 /// Most addresses in one order: fits a datagram of 1,400 bytes.

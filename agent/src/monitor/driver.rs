@@ -6,6 +6,7 @@
 //! renewed, and the XDP program falls silent by itself.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -17,7 +18,7 @@ use super::transmit::{SendCounters, Transmitter};
 use crate::announce::Announcer;
 use crate::clock;
 use crate::data_plane::DataPlane;
-use crate::group::{Action, Event, Group, Message, Report, View};
+use crate::group::{Action, Event, Group, HostId, Message, MoveRefusal, Report, View};
 use crate::wire::Encoder;
 use rais_common::time::Time;
 
@@ -35,7 +36,19 @@ pub enum Input {
     Event(Event),
     /// Somebody wants to see the group, and what was sent over the control interfaces together.
     View(oneshot::Sender<(View, SendCounters)>),
+    /// The operator wants an address moved, and to hear what became of it.
+    Move {
+        /// The address.
+        address: IpAddr,
+        /// The host that is to have it.
+        to: HostId,
+        /// Where to say so.
+        reply: MoveReply,
+    },
 }
+
+/// Where the outcome of a move is wanted.
+pub type MoveReply = oneshot::Sender<Result<(), MoveRefusal>>;
 
 /// A new inbox: where to put inputs, and where the driver takes them from.
 #[must_use]
@@ -65,6 +78,8 @@ pub struct Driver {
     pub reports: mpsc::Sender<Report>,
     /// The lease as it was last written.
     pub lease_until: Time,
+    /// Who waits for the end of a move.
+    pub mover: Option<MoveReply>,
 }
 
 impl Driver {
@@ -110,6 +125,15 @@ impl Driver {
                 // Whoever asked may have gone.
                 drop(reply.send((self.group.view(clock::now()), self.sent())));
                 true
+            }
+            Input::Move { address, to, reply } => {
+                // One at a time: it is for the operator to wait for the one before.
+                if self.mover.as_ref().is_some_and(|waiting| !waiting.is_closed()) {
+                    reply.send(Err(MoveRefusal::Busy)).ok();
+                    return true;
+                }
+                self.mover = Some(reply);
+                self.step(Event::Move { address, to })
             }
         }
     }
@@ -184,6 +208,12 @@ impl Driver {
             Action::Announce(addresses) => self.announcer.announce(addresses, self.lease_until),
             // A report that finds no room is lost to readers, not to the group.
             Action::Report(report) => drop(self.reports.try_send(report)),
+            Action::MoveEnded(result) => {
+                // Whoever asked may have gone.
+                if let Some(mover) = self.mover.take() {
+                    mover.send(result).ok();
+                }
+            }
             Action::Stopped => return Outcome::Stopped,
         }
         Outcome::Done

@@ -18,8 +18,8 @@ use bincode::{BorrowDecode, Decode, Encode, config};
 use super::header::Kind;
 use super::{Refusal, WireError};
 use crate::group::{
-    AddressState, Body, HostId, HostInfo, Info, Known, ORDER_LIMIT, Order, OrderEntry, Phase,
-    Reason, Record, Served,
+    AddressState, Body, HostId, HostInfo, Info, Known, MoveAnswer, MoveRefusal, MoveRequest,
+    ORDER_LIMIT, Order, OrderEntry, Phase, Reason, Record, Served,
 };
 
 /// Most control addresses of a host.
@@ -44,6 +44,8 @@ pub(super) fn encode(body: &Body, out: &mut Vec<u8>) -> Result<(), WireError> {
     let written = match body {
         Body::Info(info) => write(&InfoForm::of(info)?, out),
         Body::Acquire(order) | Body::Release(order) => write(&OrderForm::of(order)?, out),
+        Body::Move(request) => write(&MoveForm::of(request), out),
+        Body::MoveRefused(answer) => write(&AnswerForm::of(answer), out),
     };
     written.map_err(WireError::Encode)
 }
@@ -58,6 +60,8 @@ pub(super) fn decode(kind: Kind, payload: &[u8]) -> Result<Body, Refusal> {
         Kind::Info => read::<InfoForm>(payload)?.body().map(|info| Body::Info(Box::new(info))),
         Kind::Acquire => read::<OrderForm>(payload)?.body().map(Body::Acquire),
         Kind::Release => read::<OrderForm>(payload)?.body().map(Body::Release),
+        Kind::Move => read::<MoveForm>(payload)?.body().map(Body::Move),
+        Kind::MoveRefused => read::<AnswerForm>(payload)?.body().map(Body::MoveRefused),
     }
 }
 
@@ -351,6 +355,50 @@ impl OrderEntryForm {
     }
 }
 
+#[derive(Encode, Decode)]
+struct MoveForm {
+    leader: Address,
+    address: Address,
+    to: Address,
+}
+
+impl MoveForm {
+    fn of(request: &MoveRequest) -> Self {
+        Self {
+            leader: Address::of(&request.leader.0),
+            address: Address::of(&request.address),
+            to: Address::of(&request.to.0),
+        }
+    }
+
+    fn body(self) -> Result<MoveRequest, Refusal> {
+        let (leader, to) = (self.leader.host()?, self.to.host()?);
+        Ok(MoveRequest { leader, address: self.address.ip()?, to })
+    }
+}
+
+#[derive(Encode, Decode)]
+struct AnswerForm {
+    to: Address,
+    address: Address,
+    refusal: u8,
+}
+
+impl AnswerForm {
+    fn of(answer: &MoveAnswer) -> Self {
+        Self {
+            to: Address::of(&answer.to.0),
+            address: Address::of(&answer.address),
+            refusal: refusal_number(answer.refusal),
+        }
+    }
+
+    fn body(self) -> Result<MoveAnswer, Refusal> {
+        let refusal = move_refusal(self.refusal)?;
+        Ok(MoveAnswer { to: self.to.host()?, address: self.address.ip()?, refusal })
+    }
+}
+
 /// Whole milliseconds, rounded down.
 fn milliseconds(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
@@ -425,6 +473,45 @@ const fn reason(number: u8) -> Result<Reason, Refusal> {
         12 => Reason::Shutdown,
         13 => Reason::AcquireFailed,
         14 => Reason::HostDown,
+        _ => return Err(Refusal::Malformed),
+    })
+}
+
+const fn refusal_number(refusal: MoveRefusal) -> u8 {
+    match refusal {
+        MoveRefusal::UnknownAddress => 1,
+        MoveRefusal::UnknownHost => 2,
+        MoveRefusal::NotOk => 3,
+        MoveRefusal::Quiesced => 4,
+        MoveRefusal::NotMember => 5,
+        MoveRefusal::Refuses => 6,
+        MoveRefusal::HasIt => 7,
+        MoveRefusal::Moving => 8,
+        MoveRefusal::FailsBack => 9,
+        MoveRefusal::NoQuorum => 10,
+        MoveRefusal::NoLeader => 11,
+        MoveRefusal::Elsewhere => 12,
+        MoveRefusal::Late => 13,
+        MoveRefusal::Busy => 14,
+    }
+}
+
+const fn move_refusal(number: u8) -> Result<MoveRefusal, Refusal> {
+    Ok(match number {
+        1 => MoveRefusal::UnknownAddress,
+        2 => MoveRefusal::UnknownHost,
+        3 => MoveRefusal::NotOk,
+        4 => MoveRefusal::Quiesced,
+        5 => MoveRefusal::NotMember,
+        6 => MoveRefusal::Refuses,
+        7 => MoveRefusal::HasIt,
+        8 => MoveRefusal::Moving,
+        9 => MoveRefusal::FailsBack,
+        10 => MoveRefusal::NoQuorum,
+        11 => MoveRefusal::NoLeader,
+        12 => MoveRefusal::Elsewhere,
+        13 => MoveRefusal::Late,
+        14 => MoveRefusal::Busy,
         _ => return Err(Refusal::Malformed),
     })
 }

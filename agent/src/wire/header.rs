@@ -69,6 +69,8 @@ pub(super) enum Kind {
     Info,
     Acquire,
     Release,
+    Move,
+    MoveRefused,
 }
 
 impl Kind {
@@ -77,6 +79,8 @@ impl Kind {
             Body::Info(_) => Self::Info,
             Body::Acquire(_) => Self::Acquire,
             Body::Release(_) => Self::Release,
+            Body::Move(_) => Self::Move,
+            Body::MoveRefused(_) => Self::MoveRefused,
         }
     }
 
@@ -85,6 +89,8 @@ impl Kind {
             Self::Info => 1,
             Self::Acquire => 2,
             Self::Release => 3,
+            Self::Move => 4,
+            Self::MoveRefused => 5,
         }
     }
 
@@ -93,6 +99,8 @@ impl Kind {
             1 => Some(Self::Info),
             2 => Some(Self::Acquire),
             3 => Some(Self::Release),
+            4 => Some(Self::Move),
+            5 => Some(Self::MoveRefused),
             _ => None,
         }
     }

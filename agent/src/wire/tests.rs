@@ -8,7 +8,8 @@ use std::time::Duration;
 use super::*;
 use crate::config::checked::Key;
 use crate::group::{
-    AddressState, Body, HostInfo, Info, Known, Order, OrderEntry, Phase, Reason, Record, Served,
+    AddressState, Body, HostInfo, Info, Known, MoveAnswer, MoveRefusal, MoveRequest, Order,
+    OrderEntry, Phase, Reason, Record, Served,
 };
 
 /// A seeded generator (splitmix64).
@@ -46,6 +47,28 @@ const PLAIN_INFO: &str = "52414953 01 01 00 00
     02 040a4d0065 01 040a4d0001 00 07        two records: preferred by 10.77.0.1, 0 ms, epoch 7
        0620010db8000000000000000000000001    2001:db8::1,
        00 fc70110100 00                      floating, 70 s (252: four bytes follow), epoch 0";
+
+/// "RAIS", version 1, Move, plain, reserved; then as commented.
+const PLAIN_MOVE: &str = "52414953 01 04 00 00
+    84d33e42cdb28cc5                         group tag
+    00000000000000000000ffff0a4d0001         source
+    1122334455667788                         boot
+    0123456789abcdef                         salt
+    0000000000000005                         sequence
+    040a4d0002                               to the leader 10.77.0.2
+    040a4d0064                               the address 10.77.0.100
+    040a4d0003                               to the host 10.77.0.3";
+
+/// "RAIS", version 1, the answer to a Move, plain, reserved; then as commented.
+const PLAIN_MOVE_REFUSED: &str = "52414953 01 05 00 00
+    84d33e42cdb28cc5                         group tag
+    00000000000000000000ffff0a4d0001         source
+    1122334455667788                         boot
+    0123456789abcdef                         salt
+    0000000000000006                         sequence
+    040a4d0002                               to the asker 10.77.0.2
+    040a4d0064                               the address 10.77.0.100
+    04                                       the host is quiesced";
 
 /// "RAIS", version 1, Acquire, sealed, reserved; then as commented. In clear the payload is
 /// `04 0a4d0002` to 10.77.0.2, `01` one address, `04 0a4d0064` 10.77.0.100, `08` epoch,
@@ -127,6 +150,18 @@ fn check(vector: &str, message: &Message, seal: &Seal) {
 #[test]
 fn a_plain_heartbeat_is_these_bytes() {
     check(PLAIN_INFO, &info(), &Seal::Insecure);
+}
+
+#[test]
+fn a_plain_move_and_its_answer_are_these_bytes() {
+    let (leader, address, to) = (HostId(ip(2)), ip(100), HostId(ip(3)));
+    let body = Body::Move(MoveRequest { leader, address, to });
+    let source = HostId(ip(1));
+    let message = Message { source, boot: BOOT, sequence: 5, body };
+    check(PLAIN_MOVE, &message, &Seal::Insecure);
+    let answer = MoveAnswer { to: leader, address, refusal: MoveRefusal::Quiesced };
+    let message = Message { source, boot: BOOT, sequence: 6, body: Body::MoveRefused(answer) };
+    check(PLAIN_MOVE_REFUSED, &message, &Seal::Insecure);
 }
 
 #[test]

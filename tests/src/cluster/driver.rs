@@ -125,6 +125,10 @@ impl Cluster {
                 self.run_script(index, script, address, epoch);
             }
             Action::Announce(_) => {}
+            Action::MoveEnded(result) => {
+                self.note(index, format_args!("** move ended: {result:?}"));
+                self.hosts[index].moved.push(result);
+            }
             Action::Report(report) => self.report(index, &report),
             Action::Stopped => {
                 self.note(index, "** has ended");

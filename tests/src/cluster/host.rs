@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 
-use rais::group::{Action, Event, Group, HostId, Message, Role, Settings};
+use rais::group::{Action, Event, Group, HostId, Message, MoveRefusal, Role, Settings};
 use rais_common::time::Time;
 
 use super::Nanos;
@@ -92,6 +92,8 @@ pub(super) struct Host {
     pub told_to_end: bool,
     /// When anything last happened to this host that may cost it its addresses (I4).
     pub changed: Nanos,
+    /// How the moves that were asked for here ended.
+    pub moved: Vec<Result<(), MoveRefusal>>,
 }
 
 impl Host {
@@ -117,6 +119,7 @@ impl Host {
             told_quiesced: false,
             told_to_end: false,
             changed: 0,
+            moved: Vec::new(),
         }
     }
 

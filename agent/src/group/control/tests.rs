@@ -104,6 +104,23 @@ impl Leader {
     }
 
     pub fn decide(&mut self, now: Time) -> Vec<Decision> {
+        let mut control = std::mem::take(&mut self.control);
+        let mut random = self.random.clone();
+        let decisions = control.decide(&self.situation(now), &mut random);
+        (self.control, self.random) = (control, random);
+        decisions
+    }
+
+    /// An operator asks for this address on this host.
+    fn asked(&mut self, n: u8, to: u8) -> Result<Option<Decision>, MoveRefusal> {
+        let mut control = std::mem::take(&mut self.control);
+        let request = MoveRequest { leader: host(1), address: addr(n), to: host(to) };
+        let result = control.operator(&self.situation(at(0)), &request, &[]);
+        self.control = control;
+        result
+    }
+
+    fn situation(&self, now: Time) -> Situation<'_> {
         let members = self
             .hosts
             .iter()
@@ -114,7 +131,7 @@ impl Leader {
                 available_since: self.available_since,
             })
             .collect();
-        let situation = Situation {
+        Situation {
             now,
             me: host(1),
             members,
@@ -126,8 +143,7 @@ impl Leader {
             heartbeat: Duration::from_millis(100),
             stuck_after: STUCK,
             timeout: T,
-        };
-        self.control.decide(&situation, &mut self.random)
+        }
     }
 
     /// What becomes of one address: the hosts it is given to and taken from, and why.
@@ -397,6 +413,81 @@ fn assignments_of_one_turn_count() {
     let mut to: Vec<u8> = leader.orders(at(0)).into_iter().map(|o| o.1).collect();
     to.sort_unstable();
     assert_eq!(to, [3, 3, 4, 4, 5, 5]);
+}
+
+// An operator wants address 9, which host 3 has, on host 2: what is so → what is answered.
+#[test]
+fn operators_request() {
+    type Change = fn(&mut Leader);
+    fn change(leader: &mut Leader, change: impl Fn(&mut HostInfo)) {
+        let mut hosts = leader.hosts.clone();
+        change(&mut hosts[0].1);
+        leader.hear(hosts);
+    }
+    let rows: [(&str, Change, MoveRefusal); 9] = [
+        ("not ok", |l| change(l, |i| i.ok = false), MoveRefusal::NotOk),
+        ("quiesced", |l| change(l, |i| i.quiesced = true), MoveRefusal::Quiesced),
+        ("joining", |l| change(l, |i| i.phase = Phase::Joining), MoveRefusal::NotMember),
+        ("follows another", |l| l.follows = |n| n != 2, MoveRefusal::NotMember),
+        ("refuses", |l| change(l, |i| i.refused.push(addr(9))), MoveRefusal::Refuses),
+        ("not in sight", |l| l.hear(vec![l.hosts[1].clone()]), MoveRefusal::UnknownHost),
+        ("two have it", |l| change(l, |i| *i = online(info(&[]), 9, 1)), MoveRefusal::Moving),
+        ("nobody has it", |l| l.hear(vec![l.hosts[0].clone()]), MoveRefusal::Moving),
+        ("under way", |l| pending(l, false), MoveRefusal::Moving),
+    ];
+    let held = || Leader::new(vec![(2, info(&[])), (3, online(info(&[]), 9, 4))]).floating(9);
+    for (what, change, refusal) in rows {
+        let mut leader = held();
+        change(&mut leader);
+        assert_eq!(leader.asked(9, 2), Err(refusal), "{what}");
+    }
+    assert_eq!(held().asked(8, 2), Err(MoveRefusal::UnknownAddress));
+    assert_eq!(held().asked(9, 3), Err(MoveRefusal::HasIt));
+}
+
+// It can be done → Release, then Acquire by that host for the reason operator, although another
+// would be chosen; asked again meanwhile → no further order, no refusal. The holder keeps it →
+// forgotten.
+#[test]
+fn operators_move() {
+    let mut busy = info(&[8]);
+    busy.load = 99;
+    let hosts = |third: HostInfo| vec![(2, online(busy.clone(), 8, 1)), (3, third), (4, info(&[]))];
+    let mut leader = Leader::new(hosts(online(info(&[]), 9, 4))).floating(9);
+    let (address, reason) = (addr(9), Reason::Operator);
+    let release = Decision::Release { address, to: host(3), epoch: 4, reason };
+    assert_eq!(leader.asked(9, 2), Ok(Some(release)));
+    assert_eq!(leader.asked(9, 2), Ok(None));
+    assert_eq!(leader.asked(9, 4), Ok(Some(release)), "another wish, before it was obeyed");
+    assert_eq!(leader.asked(9, 2), Ok(Some(release)));
+    leader.hear(hosts(info(&[])));
+    assert_eq!(leader.asked(9, 2), Ok(None));
+    assert_eq!(leader.orders(at(0)), [(ACQUIRE, 2, Reason::Operator)]);
+    leader.hear(hosts(online(info(&[]), 9, 5)));
+    assert_eq!(leader.asked(9, 2).map(|decision| decision.is_some()), Ok(true));
+    leader.decide(at(1));
+    leader.hear(hosts(info(&[])));
+    let orders = leader.orders(at(2));
+    assert!(matches!(orders[..], [(ACQUIRE, 3 | 4, Reason::Unserved)]), "{orders:?}");
+}
+
+// Its preferred host would have it back → refused, unless that host cannot or may not take it, or
+// is the one it is to go to.
+#[test]
+fn operators_move_of_a_preferred_address() {
+    let away = |home: HostInfo| Leader::new(vec![(2, home), (3, info(&[])), (4, info(&[]))]);
+    let at_home = || online(info(&[9]), 9, 1);
+    assert_eq!(away(at_home()).asked(9, 3), Err(MoveRefusal::FailsBack));
+    let mut never = away(at_home());
+    never.failback = Failback::Never;
+    assert!(never.asked(9, 3).is_ok());
+    let mut quiesced = at_home();
+    quiesced.quiesced = true;
+    assert!(away(quiesced).asked(9, 3).is_ok());
+    let hosts = vec![(2, info(&[9])), (3, online(info(&[]), 9, 1))];
+    let mut homeward = Leader::new(hosts);
+    homeward.failback = Failback::Never;
+    assert!(homeward.asked(9, 2).is_ok());
 }
 
 fn pending(leader: &mut Leader, acquire: bool) {

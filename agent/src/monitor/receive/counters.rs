@@ -13,19 +13,21 @@ pub struct ReceiveCounters {
     infos: AtomicU64,
     acquires: AtomicU64,
     releases: AtomicU64,
+    moves: AtomicU64,
     dropped: AtomicU64,
     overflows: AtomicU64,
     errors: AtomicU64,
 }
 
 impl ReceiveCounters {
-    /// Messages handed on, by type: Info, Acquire, Release.
+    /// Messages handed on, by type.
     #[must_use]
-    pub fn messages(&self) -> [(&'static str, u64); 3] {
+    pub fn messages(&self) -> [(&'static str, u64); 4] {
         [
             ("info", self.infos.load(Ordering::Relaxed)),
             ("acquire", self.acquires.load(Ordering::Relaxed)),
             ("release", self.releases.load(Ordering::Relaxed)),
+            ("move", self.moves.load(Ordering::Relaxed)),
         ]
     }
 
@@ -53,6 +55,7 @@ impl ReceiveCounters {
             Body::Info(_) => &self.infos,
             Body::Acquire(_) => &self.acquires,
             Body::Release(_) => &self.releases,
+            Body::Move(_) | Body::MoveRefused(_) => &self.moves,
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }
