@@ -6,7 +6,7 @@ use rais::group::{Balance, Failback, Placement};
 
 use super::network::Link;
 use super::random::Random;
-use super::{Cluster, Plan};
+use super::{Cluster, Plan, host_id};
 
 /// What a random run is to be like.
 #[derive(Clone, Copy, Debug)]
@@ -134,7 +134,7 @@ fn happening(cluster: &mut Cluster, random: &mut Random, plan: &Plan) {
         cluster.start(host);
         return;
     }
-    match random.below(14) {
+    match random.below(15) {
         0 => cluster.crash(host),
         1 => cluster.pause(host, pause_span(random, plan)),
         2..=4 => {
@@ -162,6 +162,11 @@ fn happening(cluster: &mut Cluster, random: &mut Random, plan: &Plan) {
         12 => {
             let link = random_link(random);
             cluster.set_links(link);
+        }
+        13 => {
+            let addresses: Vec<_> = cluster.addresses().into_iter().collect();
+            let address = addresses[random.index(addresses.len())];
+            cluster.relocate(host, address, host_id(other));
         }
         _ => cluster.set_load(host, u32::try_from(random.below(1_000)).unwrap(), 1_000),
     }
