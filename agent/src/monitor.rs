@@ -153,6 +153,7 @@ impl Monitor {
             reports,
             lease_until: Time::ZERO,
             mover: None,
+            complained: false,
         };
         let realtime = means.realtime;
         // The driver last: what fails before it has done nothing yet.

@@ -202,18 +202,6 @@ impl AddressState {
             Self::Duplicate => "duplicate",
         }
     }
-
-    /// The state of an address that the hosts have in these states, one entry a holder.
-    #[must_use]
-    pub fn of(holders: &[ServedState]) -> Self {
-        match holders {
-            [] => Self::Unserved,
-            [ServedState::Acquiring] => Self::Acquiring,
-            [ServedState::Online] => Self::Online,
-            [ServedState::Releasing] => Self::Releasing,
-            [_, _, ..] => Self::Duplicate,
-        }
-    }
 }
 
 /// One test object.

@@ -23,7 +23,7 @@ mod tests;
 pub use codec::{MAX_ADDRESSES, MAX_CONTROL_ADDRESSES, MAX_HOSTS};
 pub use header::GroupTag;
 pub use refusal::{Refusal, Refusals};
-pub use seal::{KeyError, RandomError, key_from_hex, key_to_hex, new_key};
+pub use seal::{RandomError, new_key};
 
 use crate::config::checked::Seal;
 use crate::group::{HostId, Message};

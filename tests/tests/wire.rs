@@ -7,11 +7,14 @@
     reason = "a test fails by panicking"
 )]
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use rais::config::checked::{Key, Seal};
-use rais::group::{Body, HostId, Message, ORDER_LIMIT, Order, Record};
+use rais::group::{
+    AddressState, Body, HostId, HostInfo, Info, Known, Message, ORDER_LIMIT, Order, OrderEntry,
+    Phase, Reason, Record, Served,
+};
 use rais::wire::{
     Decoder, Encoder, GroupTag, MAX_ADDRESSES, MAX_MESSAGE, MAX_SOURCES, Refusal, WireError,
 };
@@ -306,4 +309,58 @@ fn what_cannot_be_sent_is_refused_and_uses_no_number() {
 
     let datagram = encoder.encode(&message(1, 1)).unwrap();
     assert_eq!(decoder(&sealed()).decode(datagram), Ok(message(1, 1)));
+}
+
+/// A heartbeat of one of three hosts, in a group with so many addresses, a third of them its own.
+fn heartbeat(addresses: u8) -> Message {
+    let all = || (0..addresses).map(|n| IpAddr::from([10, 77, 1, n]));
+    let own: Vec<IpAddr> = all().take(usize::from(addresses / 3)).collect();
+    let day = Duration::from_hours(24);
+    let served = |&address: &IpAddr| Served { address, state: AddressState::Online, epoch: 1_000 };
+    let known = |n| Known { id: host(n), boot: u64::MAX / 2, sequence: 1 << 40, age: day };
+    let record = |address| Record { address, preferred: Some(host(2)), age: day, epoch: 1_000 };
+    let info = Info {
+        host: HostInfo {
+            control_addresses: vec![host(1).0],
+            ok: true,
+            quiesced: false,
+            phase: Phase::Member,
+            leader: Some(host(1)),
+            load: 1 << 30,
+            capacity: 1 << 30,
+            preferred: own.clone(),
+            served: own.iter().map(served).collect(),
+            refused: Vec::new(),
+        },
+        known: vec![known(2), known(3)],
+        database: all().map(record).collect(),
+    };
+    Message { source: host(1), boot: 1, sequence: 1, body: Body::Info(Box::new(info)) }
+}
+
+// What fits a datagram of 1,400 bytes, at numbers as wide as they get in years: the heartbeat of a
+// group with so many addresses as the README says, and an order with as many as there may be.
+#[test]
+fn what_is_said_to_fit_one_frame_does() {
+    let mut encoder = encoder(host(1), &sealed());
+    let mut size = |message: &Message| encoder.encode(message).unwrap().len();
+    let mut most = 0;
+    for n in 1..=250 {
+        let message = Message { sequence: u64::from(n), ..heartbeat(n) };
+        if size(&message) <= 1_400 {
+            most = n;
+        }
+    }
+    let readme = include_str!("../../README.md");
+    assert!(readme.contains("Up to about 50 addresses they fit one Ethernet frame"));
+    assert!((50..60).contains(&most), "{most} fit");
+
+    let entry = OrderEntry {
+        address: "2001:db8::1".parse().unwrap(),
+        epoch: u64::MAX,
+        reason: Reason::HostDown,
+    };
+    let body = Body::Acquire(Order { to: host(2), entries: vec![entry; ORDER_LIMIT] });
+    let order = Message { body, ..message(1, 251) };
+    assert!(size(&order) <= 1_400);
 }

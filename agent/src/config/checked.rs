@@ -82,25 +82,12 @@ pub struct Group {
     pub service_interface: Interface,
     /// How messages are protected.
     pub seal: Seal,
-    /// When a host is too busy; none: not said.
-    pub waters: Option<Waters>,
     /// `[[group.test]]`
     pub tests: Vec<Test>,
     /// `[[group.load]]`
     pub loads: Vec<Load>,
     /// `[group.scripts]`
     pub scripts: Scripts,
-}
-
-/// High and low water marks of the hosts' utilisation, load · scale / capacity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Waters {
-    /// Above it a host is too busy. Greater than `low`.
-    pub high: u32,
-    /// At or below it a host has room again.
-    pub low: u32,
-    /// The utilisation of a host that is just full. At least 1.
-    pub scale: u32,
 }
 
 /// How messages are protected.

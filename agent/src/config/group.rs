@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::MAX_GROUP_ADDRESSES;
-use super::checked::{Group, Interface, Load, Scripts, Seal, Test, Waters};
+use super::checked::{Group, Interface, Load, Scripts, Seal, Test};
 use super::duration::{self, show};
 use super::facts::Facts;
 use super::keys;
@@ -50,7 +50,7 @@ struct Policy {
     quorum: u32,
     failback: Failback,
     placement: Placement,
-    waters: Option<Waters>,
+    balance: Option<Balance>,
 }
 
 impl Raw<'_> {
@@ -98,11 +98,7 @@ impl Raw<'_> {
             quorum: self.policy.quorum,
             failback: self.policy.failback,
             placement: self.policy.placement,
-            balance: self.policy.waters.map(|w| Balance {
-                high: w.high,
-                low: w.low,
-                scale: w.scale,
-            }),
+            balance: self.policy.balance,
             orphan_timeout,
             action_limit: self.scripts.timeout.saturating_add(ACTION_SLACK),
             acquire_script: self.scripts.acquire.is_some(),
@@ -114,7 +110,6 @@ impl Raw<'_> {
             control_interfaces,
             service_interface: self.service_interface?,
             seal: self.seal?,
-            waters: self.policy.waters,
             tests: self.tests,
             loads: self.loads,
             scripts: self.scripts,
@@ -351,7 +346,7 @@ fn policy(section: &Section<'_>) -> Policy {
         placement: section
             .choice("placement", &placements)
             .map_or(Placement::LeastUtilised, |at| at.value),
-        waters: waters(section),
+        balance: balance(section),
     }
 }
 
@@ -375,7 +370,7 @@ fn failback(section: &Section<'_>) -> Option<Failback> {
 }
 
 /// Both marks or neither.
-fn waters(section: &Section<'_>) -> Option<Waters> {
+fn balance(section: &Section<'_>) -> Option<Balance> {
     let high = section.number("high_water", 1);
     let low = section.number("low_water", 0);
     let scale = section.number("scale", 1).map_or(1_000, |at| at.value);
@@ -387,7 +382,7 @@ fn waters(section: &Section<'_>) -> Option<Waters> {
                     format!("`high_water`: {} is not above `low_water`, {}", high.value, low.value),
                 );
             }
-            Some(Waters { high: high.value, low: low.value, scale })
+            Some(Balance { high: high.value, low: low.value, scale })
         }
         (Some(at), None) if !section.has("low_water") => {
             section.document().mistake(at.offset, "`high_water` needs `low_water` beside it");

@@ -10,8 +10,7 @@ use std::time::Duration;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
 use super::checked::{
-    Interface, Key, Load, LoadScript, PressureResource, Seal, TestKind, TrafficUnit, Waters,
-    XdpMode,
+    Interface, Key, Load, LoadScript, PressureResource, Seal, TestKind, TrafficUnit, XdpMode,
 };
 use super::facts::SecretFile;
 use super::*;
@@ -209,7 +208,7 @@ fn the_smallest_file_gets_the_defaults() {
     assert!(s.preferred.is_empty() && s.floating.is_empty());
     assert!(!s.acquire_script && !s.release_script);
     assert!(matches!(&group.seal, Seal::Keys(keys) if keys[..] == [Key([0x0f; 32])]));
-    assert_eq!((group.waters, s.balance), (None, None));
+    assert_eq!(s.balance, None);
 }
 
 #[test]
@@ -231,7 +230,6 @@ fn every_key_is_read() {
     assert_eq!(s.action_limit, Duration::from_secs(8));
     assert!(s.acquire_script && !s.release_script);
     assert_eq!(group.service_interface.index, 3);
-    assert_eq!(group.waters, Some(Waters { high: 800, low: 500, scale: 2_000 }));
     assert_eq!(s.balance, Some(Balance { high: 800, low: 500, scale: 2_000 }));
     assert!(matches!(&group.seal, Seal::Keys(keys) if keys.len() == 2));
     assert_eq!(group.tests[0].kind, TestKind::Tcp("127.0.0.1:80".parse().unwrap()));

@@ -44,6 +44,14 @@ impl MemoryPlane {
         self.table().entries.keys().copied().collect()
     }
 
+    /// The addresses that are open, ascending, whether or not the lease lives.
+    #[must_use]
+    pub fn open_addresses(&self) -> Vec<IpAddr> {
+        let table = self.table();
+        let open = table.entries.iter().filter(|(_, entry)| entry.state == STATE_OPEN);
+        open.map(|(&address, _)| address).collect()
+    }
+
     /// When the lease ends; [`Time::ZERO`] where there never was one.
     #[must_use]
     pub fn lease_deadline(&self) -> Time {

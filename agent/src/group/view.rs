@@ -148,3 +148,23 @@ fn state(holders: &[(HostId, AddressState)]) -> ListedState {
         _ => ListedState::Duplicate,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // What the hosts that list it say → its state in the group's list.
+    #[test]
+    fn two_holders_are_a_duplicate_whatever_they_do() {
+        use AddressState::{Acquiring, Online, Releasing};
+        let of = |states: &[AddressState]| {
+            let host = HostId(IpAddr::from([10, 77, 0, 1]));
+            state(&states.iter().map(|&state| (host, state)).collect::<Vec<_>>())
+        };
+        assert_eq!(of(&[]), ListedState::Unserved);
+        assert_eq!(of(&[Online]), ListedState::Online);
+        assert_eq!(of(&[Acquiring]), ListedState::Acquiring);
+        assert_eq!(of(&[Releasing]), ListedState::Releasing);
+        assert_eq!(of(&[Online, Releasing]), ListedState::Duplicate);
+    }
+}

@@ -80,6 +80,8 @@ pub struct Driver {
     pub lease_until: Time,
     /// Who waits for the end of a move.
     pub mover: Option<MoveReply>,
+    /// It was said that no lease can be had, and none was had since: not said at each heartbeat.
+    pub complained: bool,
 }
 
 impl Driver {
@@ -242,11 +244,12 @@ impl Driver {
         }
         match self.plane.lease(lease_until) {
             Ok(()) => {
+                self.complained = false;
                 self.lease_until = lease_until;
                 Outcome::Happened(Event::HeartbeatSent { at, lease_until })
             }
             Err(error) => {
-                tracing::error!(%error, "the lease was not renewed");
+                self.complain("the lease was not renewed", &error);
                 Outcome::Done
             }
         }
@@ -257,9 +260,16 @@ impl Driver {
         match self.encoder.encode(message) {
             Ok(datagram) => self.transmitter.send(datagram).interfaces_ok > 0,
             Err(error) => {
-                tracing::error!(%error, "a message could not be encoded");
+                self.complain("a message could not be encoded", &error);
                 false
             }
+        }
+    }
+
+    /// Says once why no lease can be had.
+    fn complain(&mut self, what: &str, error: &dyn std::error::Error) {
+        if !std::mem::replace(&mut self.complained, true) {
+            tracing::error!("{what}: {error}");
         }
     }
 }

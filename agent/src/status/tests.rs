@@ -87,7 +87,7 @@ fn trouble_is_said() {
     group.data_plane.counters =
         counters(&Counters { arp_refused: 3, arp_asked: 4, ..Counters::default() });
     group.addresses[0].holders.clear();
-    group.addresses[0].state = AddressState::of(&[]);
+    group.addresses[0].state = AddressState::Unserved;
     group.addresses[0].orphaned_s = Some(5);
     group.tests[0].passing = false;
     group.tests[0].detail = "one\ntwo\u{1b}[2J\n".to_owned();
@@ -111,13 +111,4 @@ fn tables_fit_the_terminal_and_colours_are_optional() {
     assert!(text.contains(whole) && !text.contains('\u{1b}'), "{text}");
     let text = render(&status, Style::Tables { width: 80, colour: true });
     assert!(text.contains("\u{1b}[32mok\u{1b}[0m"), "{text}");
-}
-
-#[test]
-fn two_holders_are_a_duplicate_whatever_they_do() {
-    use ServedState::{Acquiring, Online, Releasing};
-    assert_eq!(AddressState::of(&[Online]), AddressState::Online);
-    assert_eq!(AddressState::of(&[Acquiring]), AddressState::Acquiring);
-    assert_eq!(AddressState::of(&[Releasing]), AddressState::Releasing);
-    assert_eq!(AddressState::of(&[Online, Releasing]), AddressState::Duplicate);
 }

@@ -1,4 +1,4 @@
-//! Authentication and encryption of messages, and the text form of group keys.
+//! Authentication and encryption of messages.
 //!
 //! AES-256-GCM (RFC 5116) must never see one nonce twice under one key. Here that follows from
 //! the construction: each (group key, group, source, boot, salt) has a key of its own, by
@@ -22,17 +22,6 @@ pub(super) const TAG_LEN: usize = 16;
 #[error("the system gives no random bytes")]
 pub struct RandomError;
 
-/// A text is not a group key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum KeyError {
-    /// Not 64 characters.
-    #[error("expected 64 hexadecimal digits, found {0} characters")]
-    Length(usize),
-    /// Not a hexadecimal digit, at this position from 1.
-    #[error("expected 64 hexadecimal digits, character {0} is none")]
-    Digit(usize),
-}
-
 /// A new group key, from the system's random source.
 ///
 /// # Errors
@@ -50,38 +39,6 @@ fn random<const N: usize>() -> Result<[u8; N], RandomError> {
     let mut bytes = [0; N];
     SystemRandom::new().fill(&mut bytes).map_err(|_unspecified| RandomError)?;
     Ok(bytes)
-}
-
-/// The text form of a key: 64 hexadecimal digits, lower case.
-#[must_use]
-pub fn key_to_hex(key: &Key) -> String {
-    key.0.iter().flat_map(|byte| [byte >> 4, byte & 0xf]).filter_map(digit).collect()
-}
-
-fn digit(nibble: u8) -> Option<char> {
-    char::from_digit(u32::from(nibble), 16)
-}
-
-/// Reads the text form of a key, in either case, with white space around it allowed.
-///
-/// # Errors
-/// The text is not 64 hexadecimal digits. The error quotes nothing of it.
-pub fn key_from_hex(text: &str) -> Result<Key, KeyError> {
-    let text = text.trim();
-    let length = text.chars().count();
-    if length != 64 {
-        return Err(KeyError::Length(length));
-    }
-    let mut key = [0_u8; 32];
-    let mut digits = text.chars().enumerate();
-    for byte in &mut key {
-        for _ in 0..2 {
-            let (position, digit) = digits.next().ok_or(KeyError::Length(length))?;
-            let value = digit.to_digit(16).and_then(|value| u8::try_from(value).ok());
-            *byte = *byte << 4 | value.ok_or(KeyError::Digit(position + 1))?;
-        }
-    }
-    Ok(Key(key))
 }
 
 /// A group key, ready to derive from.
@@ -161,31 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_new_key_survives_its_text_form_and_is_not_the_last_one() {
-        let (one, other) = (new_key().unwrap(), new_key().unwrap());
-        assert_ne!(one, other);
-        let text = key_to_hex(&one);
-        assert_eq!(text.len(), 64);
-        assert_eq!(key_from_hex(&text), Ok(one.clone()));
-        assert_eq!(key_from_hex(&format!(" {}\n", text.to_uppercase())), Ok(one));
-    }
-
-    #[test]
-    fn the_text_form_is_the_bytes_in_order() {
-        let mut key = [0; 32];
-        key[0] = 0x12;
-        key[31] = 0xef;
-        let text = format!("12{}ef", "0".repeat(60));
-        assert_eq!(key_to_hex(&Key(key)), text);
-        assert_eq!(key_from_hex(&text), Ok(Key(key)));
-    }
-
-    #[test]
-    fn what_is_not_a_key_is_refused_and_not_quoted() {
-        assert_eq!(key_from_hex(""), Err(KeyError::Length(0)));
-        assert_eq!(key_from_hex(&"a".repeat(63)), Err(KeyError::Length(63)));
-        assert_eq!(key_from_hex(&"ä".repeat(64)), Err(KeyError::Digit(1)));
-        let text = format!("{}g{}", "0".repeat(9), "0".repeat(54));
-        assert_eq!(key_from_hex(&text), Err(KeyError::Digit(10)));
+    fn a_new_key_is_not_the_last_one() {
+        assert_ne!(new_key().unwrap(), new_key().unwrap());
     }
 }

@@ -16,10 +16,10 @@ impl Cluster {
         let host = &self.hosts[index];
         let local = host.clock.at(self.now);
         let longest = local + std::time::Duration::from_nanos(self.timing.lease);
-        if host.plane.lease > longest {
+        if host.plane.lease_deadline() > longest {
             self.fail(format_args!("I6: host {index} has a lease that is too long"));
         }
-        let open: Vec<IpAddr> = host.plane.open.iter().copied().collect();
+        let open = host.plane.open_addresses();
         for address in open.into_iter().filter(|&a| self.hosts[index].answers(a, self.now)) {
             for other in (0..self.hosts.len()).filter(|&other| other != index) {
                 if self.hosts[other].answers(address, self.now)
@@ -47,12 +47,13 @@ impl Cluster {
                     self.fail(format_args!("host {index}: a heartbeat without information"));
                 };
                 let listed: BTreeSet<IpAddr> = info.host.served.iter().map(|s| s.address).collect();
-                let conceded = host.plane.open.iter().find(|address| !listed.contains(*address));
+                let open = host.plane.open_addresses();
+                let conceded = open.iter().find(|address| !listed.contains(*address));
                 if let Some(address) = conceded {
                     self.fail(format_args!("I1: host {index} concedes {address} while open"));
                 }
             }
-            Action::Stopped if !host.plane.open.is_empty() => {
+            Action::Stopped if !host.plane.open_addresses().is_empty() => {
                 self.fail(format_args!("I6: host {index} ends with open addresses"));
             }
             _ => {}

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use rais::data_plane::DataPlane as _;
 use rais::group::{Action, AddressScript, Body, Event, Message, Report};
 use rais_common::time::Time;
 
@@ -84,20 +85,17 @@ impl Cluster {
                 self.note(index, format_args!("fences {addresses:?}"));
                 let plane = &mut self.hosts[index].plane;
                 for address in addresses {
-                    plane.open.remove(&address);
-                    plane.fenced.insert(address);
+                    plane.fence(address).expect("memory does not fail");
                 }
             }
             Action::Open { address, epoch } => {
                 self.note(index, format_args!("opens {address} epoch {epoch}"));
-                self.hosts[index].plane.open.insert(address);
+                self.hosts[index].plane.open(address).expect("memory does not fail");
                 self.check_answers(index);
                 self.check_move(index, address);
             }
             Action::Forget(address) => {
-                let plane = &mut self.hosts[index].plane;
-                plane.open.remove(&address);
-                plane.fenced.remove(&address);
+                self.hosts[index].plane.forget(address).expect("memory does not fail");
             }
             Action::Heartbeat { message, lease_until, renew_before } => {
                 let in_time = self.hosts[index].clock.at(self.now) < renew_before;
@@ -138,7 +136,7 @@ impl Cluster {
     }
 
     fn renew(&mut self, index: usize, at: Time, lease_until: Time) {
-        self.hosts[index].plane.lease = lease_until;
+        self.hosts[index].plane.lease(lease_until).expect("memory does not fail");
         self.hosts[index].inbox.push_front(Event::HeartbeatSent { at, lease_until });
         self.check_answers(index);
     }

@@ -1,9 +1,10 @@
 //! A simulated host: the real `Group`, a clock of its own, a socket, a data plane in memory, and
 //! what its driver still has to carry out.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 
+use rais::data_plane::memory::MemoryPlane;
 use rais::group::{Action, Event, Group, HostId, Message, MoveRefusal, Role, Settings};
 use rais_common::time::Time;
 
@@ -37,14 +38,6 @@ impl Clock {
     }
 }
 
-/// What the XDP program goes by. It outlives the agent, like pinned maps.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Plane {
-    pub fenced: BTreeSet<IpAddr>,
-    pub open: BTreeSet<IpAddr>,
-    pub lease: Time,
-}
-
 /// Something the driver does between two looks at the clock. A pause may fall between any two.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
@@ -68,7 +61,8 @@ pub(super) struct Host {
     pub id: HostId,
     pub settings: Settings,
     pub clock: Clock,
-    pub plane: Plane,
+    /// What the XDP program goes by. It outlives the agent, like pinned maps.
+    pub plane: MemoryPlane,
     pub group: Option<Group>,
     pub boot: u64,
     /// Counts starts, so that nothing meant for an agent reaches its successor.
@@ -102,7 +96,7 @@ impl Host {
             id: settings.host,
             settings,
             clock,
-            plane: Plane::default(),
+            plane: MemoryPlane::default(),
             group: None,
             boot: 0,
             incarnation: 0,
@@ -138,7 +132,7 @@ impl Host {
 
     /// The agent starts: first of all it clears what its predecessor left behind.
     pub fn start(&mut self, now: Nanos) {
-        self.plane = Plane::default();
+        self.plane = MemoryPlane::default();
         self.boot += 1;
         self.incarnation += 1;
         self.told_ok = false;
@@ -157,7 +151,7 @@ impl Host {
 
     /// Whether it answers for the address: open, under a live lease.
     pub fn answers(&self, address: IpAddr, now: Nanos) -> bool {
-        self.plane.open.contains(&address) && self.clock.at(now) < self.plane.lease
+        self.plane.answers(address, self.clock.at(now))
     }
 
     /// Whether its agent runs.
