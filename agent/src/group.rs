@@ -27,6 +27,7 @@ mod moving;
 mod orphan;
 mod placement;
 mod settings;
+mod spread;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -457,5 +457,8 @@ impl Cluster {
 
 /// Whether a move for this reason needs nothing to have happened to the holder.
 const fn is_policy(reason: Reason) -> bool {
-    matches!(reason, Reason::Failback | Reason::Duplicate | Reason::Balance | Reason::Operator)
+    matches!(
+        reason,
+        Reason::Failback | Reason::Duplicate | Reason::Balance | Reason::Spread | Reason::Operator
+    )
 }

@@ -134,6 +134,7 @@ impl Random {
             Reason::Expired,
             Reason::Stuck,
             Reason::Balance,
+            Reason::Spread,
             Reason::Operator,
             Reason::TestFailed,
             Reason::LeaseLapsed,

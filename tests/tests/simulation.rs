@@ -8,6 +8,7 @@
     reason = "a test fails by panicking"
 )]
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use rais::group::{Balance, Failback, MoveRefusal};
@@ -386,6 +387,7 @@ fn ten_minutes(seed: u64, floating: u8, weight: impl Fn(u8) -> u32) -> (Cluster,
     let mut plan = Plan::new(&[0, 0, 0]);
     plan.floating = floating;
     plan.balance = Some(Balance { high: 80, low: 50, scale: 100 });
+    plan.spread = false;
     let mut cluster = Cluster::new(&plan, seed);
     cluster.repeat_with(format!("this test, seed {seed}"));
     cluster.start(2);
@@ -427,6 +429,57 @@ fn no_ping_pong_with_a_busy_address() {
         let busy = cluster.moves().iter().filter(|m| m.address == address(None, 0)).count();
         assert!(busy <= 3, "seed {seed}: {busy} times");
         assert!(moves.iter().sum::<usize>() <= 6, "seed {seed}: {moves:?}");
+    }
+}
+
+/// How many addresses each of these hosts has.
+fn counts(cluster: &Cluster, hosts: impl Iterator<Item = usize>, floating: u8) -> Vec<usize> {
+    let preferred = (0..cluster.len()).map(|host| address(Some(host), 0));
+    let all: Vec<IpAddr> = preferred.chain((0..floating).map(|n| address(None, n))).collect();
+    hosts
+        .map(|host| all.iter().filter(|&&address| cluster.answering(address) == [host]).count())
+        .collect()
+}
+
+fn assert_even(counts: &[usize], what: &str) {
+    let (least, most) = (counts.iter().min().unwrap(), counts.iter().max().unwrap());
+    assert!(most - least <= 1, "{what}: {counts:?}");
+}
+
+// Ten hosts, started one after the other, every address as busy as the next → an even spread, which
+// any one failure and return restores; the failure itself moves no address of another host.
+#[test]
+fn ten_hosts_share_evenly() {
+    const FLOATING: u8 = 40;
+    let mut plan = Plan::new(&[1; 10]);
+    plan.floating = FLOATING;
+    plan.balance = Some(Balance { high: 80, low: 50, scale: 100 });
+    let mut cluster = Cluster::new(&plan, 1);
+    cluster.repeat_with("this test".to_owned());
+    for host in 0..10 {
+        cluster.start(host);
+        cluster.run_for(ms(700));
+    }
+    let minute = |cluster: &mut Cluster| {
+        for _ in 0..60 {
+            measure(cluster, |_| 5, FLOATING);
+        }
+    };
+    minute(&mut cluster);
+    assert_even(&counts(&cluster, 0..10, FLOATING), "at first");
+    let moved = cluster.moves().len();
+    minute(&mut cluster);
+    assert_eq!(cluster.moves().len(), moved, "at rest");
+    for failed in [0, 4, 9] {
+        let before = cluster.moves().len();
+        cluster.crash(failed);
+        minute(&mut cluster);
+        let others = cluster.moves()[before..].iter().find(|m| m.from != Some(failed));
+        assert!(others.is_none(), "host {failed} failed: {others:?}");
+        assert_even(&counts(&cluster, (0..10).filter(|&h| h != failed), FLOATING), "one less");
+        cluster.start(failed);
+        minute(&mut cluster);
+        assert_even(&counts(&cluster, 0..10, FLOATING), "it is back");
     }
 }
 

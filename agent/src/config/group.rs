@@ -51,6 +51,7 @@ struct Policy {
     failback: Failback,
     placement: Placement,
     balance: Option<Balance>,
+    spread: bool,
 }
 
 impl Raw<'_> {
@@ -99,6 +100,7 @@ impl Raw<'_> {
             failback: self.policy.failback,
             placement: self.policy.placement,
             balance: self.policy.balance,
+            spread: self.policy.spread,
             orphan_timeout,
             action_limit: self.scripts.timeout.saturating_add(ACTION_SLACK),
             acquire_script: self.scripts.acquire.is_some(),
@@ -347,6 +349,7 @@ fn policy(section: &Section<'_>) -> Policy {
             .choice("placement", &placements)
             .map_or(Placement::LeastUtilised, |at| at.value),
         balance: balance(section),
+        spread: section.boolean("spread").is_none_or(|at| at.value),
     }
 }
 

@@ -85,6 +85,11 @@ impl Balancer {
         Some(shift)
     }
 
+    /// Whether an address was moved lately and is to stay for now.
+    pub fn rests(&self, address: IpAddr) -> bool {
+        self.moved.contains_key(&address)
+    }
+
     fn note_levels(&mut self, situation: &Situation<'_>, marks: Balance) {
         let before = std::mem::take(&mut self.above);
         self.above = situation
@@ -105,29 +110,42 @@ impl Balancer {
         load: &BTreeMap<HostId, usize>,
         random: &mut Random,
     ) -> Option<Shift> {
-        let mut movable: Vec<(IpAddr, &Row, u64)> = table
-            .iter()
-            .filter_map(|(&address, row)| {
-                let &[(holder, _, epoch)] = row.holders.as_slice() else { return None };
-                let at_home = home(situation, address, row).is_some_and(|m| m.host == holder);
-                let rests = self.moved.contains_key(&address);
-                (row.valid && holder == source.host && !at_home && !rests)
-                    .then_some((address, row, epoch))
-            })
-            .collect();
-        movable.sort_by_key(|&(address, ..)| affinity(address, source.host));
-        let share = average(source.info);
         let fits = |m: &Member<'_>| {
-            let after = m.info.load.saturating_add(share);
             m.host != source.host
                 && level(m.info, marks) <= u64::from(marks.low)
-                && utilisation(after, m.info.capacity, marks.scale) <= u64::from(marks.high)
+                && !is_crowded(m, source, marks)
         };
-        movable.into_iter().find_map(|(address, row, epoch)| {
+        let movable = movable(source, situation, table).into_iter();
+        movable.filter(|&(address, ..)| !self.rests(address)).find_map(|(address, row, epoch)| {
             let to = place(situation, address, row, load, random, fits)?;
             Some(Shift { address, from: source.host, to, epoch })
         })
     }
+}
+
+/// What a host holds alone and is not at home there, with the epoch it is held under; in an order
+/// that differs from host to host.
+pub(super) fn movable<'a>(
+    source: &Member<'_>,
+    situation: &Situation<'_>,
+    table: &'a BTreeMap<IpAddr, Row>,
+) -> Vec<(IpAddr, &'a Row, u64)> {
+    let mut movable: Vec<(IpAddr, &Row, u64)> = table
+        .iter()
+        .filter_map(|(&address, row)| {
+            let &[(holder, _, epoch)] = row.holders.as_slice() else { return None };
+            let at_home = home(situation, address, row).is_some_and(|m| m.host == holder);
+            (row.valid && holder == source.host && !at_home).then_some((address, row, epoch))
+        })
+        .collect();
+    movable.sort_by_key(|&(address, ..)| affinity(address, source.host));
+    movable
+}
+
+/// Whether an average address of `source` would lift this host above the high mark.
+pub(super) fn is_crowded(host: &Member<'_>, source: &Member<'_>, marks: Balance) -> bool {
+    let after = host.info.load.saturating_add(average(source.info));
+    utilisation(after, host.info.capacity, marks.scale) > u64::from(marks.high)
 }
 
 /// Utilisation in the scale of the marks.
@@ -142,4 +160,4 @@ fn average(info: &HostInfo) -> u32 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

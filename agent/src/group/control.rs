@@ -8,7 +8,8 @@
 //! 4. several holders: one keeps it, the others release.
 //!
 //! Where all that is in order and nothing is under way, one address at most goes from a host that
-//! has too much to do to one that has room (`balance`).
+//! has too much to do to one that has room (`balance`), or from one that has many addresses to one
+//! that has few (`spread`).
 //!
 //! An order that may still be on its way blocks its address until the host it went to has shown,
 //! by its own heartbeat, that it took the order or never will.
@@ -23,6 +24,7 @@ use super::balance::{Balancer, Shift};
 use super::membership::{Membership, available};
 use super::orphan::Database;
 use super::placement::{Candidate, Holder, Random, THOUSANDTHS, choose, keeper, utilisation};
+use super::spread::Spreader;
 use super::{
     AddressState, Balance, Failback, HostId, HostInfo, MoveRefusal, MoveRequest, Phase, Placement,
     Reason,
@@ -68,11 +70,26 @@ pub(super) struct Situation<'a> {
     pub failback: Failback,
     pub placement: Placement,
     pub balance: Option<Balance>,
+    pub spread: bool,
     pub heartbeat: Duration,
     /// After what time acquiring or releasing counts as failed.
     pub stuck_after: Duration,
     /// After what time an order that waits somewhere is not obeyed any more.
     pub timeout: Duration,
+}
+
+impl Situation<'_> {
+    /// What an address adds to a host's utilisation on average, in thousandths. Hosts that are
+    /// given several addresses at once do not show it before they are.
+    fn share(&self) -> u64 {
+        let levels = self.members.iter().filter(|m| m.info.capacity > 0);
+        let (level, addresses) = levels.fold((0_u64, 0_u64), |(level, addresses), m| {
+            let served = u64::try_from(m.info.served.len()).unwrap_or(u64::MAX);
+            let own = utilisation(m.info.load, m.info.capacity, THOUSANDTHS);
+            (level.saturating_add(own), addresses.saturating_add(served))
+        });
+        level / addresses.max(1)
+    }
 }
 
 /// An order that has been given and not yet been acknowledged.
@@ -111,6 +128,7 @@ pub(super) struct Control {
     taken: BTreeMap<IpAddr, Taken>,
     unassignable: BTreeSet<IpAddr>,
     balancer: Balancer,
+    spreader: Spreader,
 }
 
 impl Control {
@@ -145,13 +163,30 @@ impl Control {
             self.decide_address(situation, address, row, &mut load, random, &mut decisions);
         }
         let moving = !(self.pending.is_empty() && self.waiting.is_empty() && decisions.is_empty());
-        if let Some(shift) = self.balancer.decide(situation, &table, moving, &load, random) {
+        if let Some((shift, reason)) = self.shift(situation, &table, moving, &load, random) {
             let Shift { address, from, to, epoch } = shift;
-            let reason = Reason::Balance;
             self.taken.insert(address, Taken { reason, to: Some(to) });
             decisions.push(Decision::Release { address, to: from, epoch, reason });
         }
         decisions
+    }
+
+    /// The one address that changes its host although nothing is wrong with it.
+    fn shift(
+        &mut self,
+        situation: &Situation<'_>,
+        table: &BTreeMap<IpAddr, Row>,
+        moving: bool,
+        load: &BTreeMap<HostId, usize>,
+        random: &mut Random,
+    ) -> Option<(Shift, Reason)> {
+        let balancer = &mut self.balancer;
+        let relief = balancer.decide(situation, table, moving, load, random);
+        let moving = moving || relief.is_some();
+        let rests = |address| balancer.rests(address);
+        let even = self.spreader.decide(situation, table, moving, rests, load, random);
+        let relief = relief.map(|shift| (shift, Reason::Balance));
+        relief.or(even.map(|shift| (shift, Reason::Spread)))
     }
 
     /// What becomes of an operator's request, after everything else was decided in `decisions`.
@@ -372,12 +407,15 @@ pub(super) fn place(
     let (spares, eligible): (Vec<_>, Vec<_>) =
         situation.members.iter().filter(able).partition(|m| m.info.preferred.is_empty());
     let pool = if spares.is_empty() { eligible } else { spares };
+    let share = situation.share();
     let candidates: Vec<Candidate> = pool
         .into_iter()
-        .map(|m| Candidate {
-            host: m.host,
-            utilisation: utilisation(m.info.load, m.info.capacity, THOUSANDTHS),
-            addresses: load.get(&m.host).copied().unwrap_or(0),
+        .map(|m| {
+            let addresses = load.get(&m.host).copied().unwrap_or(0);
+            let unseen = addresses.saturating_sub(m.info.served.len());
+            let shown = utilisation(m.info.load, m.info.capacity, THOUSANDTHS);
+            let to_come = share.saturating_mul(u64::try_from(unseen).unwrap_or(u64::MAX));
+            Candidate { host: m.host, utilisation: shown.saturating_add(to_come), addresses }
         })
         .collect();
     choose(address, &candidates, situation.placement, random)

@@ -195,6 +195,8 @@ pub enum Reason {
     Stuck,
     /// The holder was above its high water mark.
     Balance,
+    /// The holder had more addresses than another host that is no busier.
+    Spread,
     /// The operator asked.
     Operator,
     /// This host's tests fail.
@@ -223,6 +225,7 @@ impl Reason {
             Self::Expired => "expired",
             Self::Stuck => "stuck",
             Self::Balance => "balance",
+            Self::Spread => "spread",
             Self::Operator => "operator",
             Self::TestFailed => "test-failed",
             Self::LeaseLapsed => "lease-lapsed",

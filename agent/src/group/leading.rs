@@ -7,7 +7,8 @@ use rais_common::time::Time;
 
 use super::control::{Decision, Member, Pending, Situation};
 use super::{
-    Action, Body, Group, HostId, MoveRefusal, ORDER_LIMIT, Order, OrderEntry, Report, election,
+    Action, Body, Group, HostId, MoveRefusal, ORDER_LIMIT, Order, OrderEntry, Placement, Report,
+    election,
 };
 
 impl Group {
@@ -47,6 +48,7 @@ impl Group {
             failback: self.settings.failback,
             placement: self.settings.placement,
             balance: self.settings.balance,
+            spread: self.settings.spread && self.settings.placement == Placement::LeastUtilised,
             heartbeat: self.settings.heartbeat,
             stuck_after: self.settings.action_limit * 2 + timeout,
             timeout,

@@ -8,7 +8,8 @@ use super::{HostId, Placement};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Candidate {
     pub host: HostId,
-    /// Thousandths of its capacity in use.
+    /// Thousandths of its capacity in use, or soon to be: with what it was given and does not show
+    /// yet.
     pub utilisation: u64,
     /// Addresses it has or is about to have.
     pub addresses: usize,
@@ -28,6 +29,10 @@ pub(super) struct Holder {
 /// The scale in which placement compares hosts.
 pub(super) const THOUSANDTHS: u32 = 1_000;
 
+/// Hosts are equally busy where their utilisation differs by less: no measured load stands still,
+/// and a twentieth of a host's capacity is no reason to give one more addresses than another.
+pub(super) const ALIKE: u64 = 50;
+
 /// Load in so many parts of capacity; a capacity of 0 counts as full beyond measure.
 pub(super) fn utilisation(load: u32, capacity: u32, scale: u32) -> u64 {
     match capacity {
@@ -45,10 +50,14 @@ pub(super) fn choose(
     random: &mut Random,
 ) -> Option<HostId> {
     match placement {
-        Placement::LeastUtilised => candidates
-            .iter()
-            .min_by_key(|c| (c.utilisation, c.addresses, affinity(address, c.host)))
-            .map(|c| c.host),
+        Placement::LeastUtilised => {
+            let least = candidates.iter().map(|c| c.utilisation).min()?;
+            candidates
+                .iter()
+                .filter(|c| c.utilisation - least < ALIKE)
+                .min_by_key(|c| (c.addresses, affinity(address, c.host)))
+                .map(|c| c.host)
+        }
         Placement::Random => {
             let mut hosts: Vec<HostId> = candidates.iter().map(|c| c.host).collect();
             hosts.sort_unstable();

@@ -77,6 +77,9 @@ pub struct Settings {
     /// Whether a leader moves addresses from hosts that have too much to do to hosts that have
     /// room. None: it does not.
     pub balance: Option<Balance>,
+    /// Whether a leader moves addresses from hosts that have many to hosts that have few and are no
+    /// busier. Not with random placement.
+    pub spread: bool,
     /// How long an address outlives its preferred host.
     pub orphan_timeout: Duration,
     /// Longest an acquisition or release may take before it counts as failed: the script's

@@ -36,6 +36,7 @@ fn settings() -> Settings {
         failback: Failback::Immediate,
         placement: Placement::LeastUtilised,
         balance: None,
+        spread: true,
         orphan_timeout: Duration::from_hours(1),
         action_limit: Duration::from_secs(10),
         acquire_script: false,

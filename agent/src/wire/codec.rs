@@ -454,6 +454,7 @@ const fn reason_number(reason: Reason) -> u8 {
         Reason::Shutdown => 12,
         Reason::AcquireFailed => 13,
         Reason::HostDown => 14,
+        Reason::Spread => 15,
     }
 }
 
@@ -473,6 +474,7 @@ const fn reason(number: u8) -> Result<Reason, Refusal> {
         12 => Reason::Shutdown,
         13 => Reason::AcquireFailed,
         14 => Reason::HostDown,
+        15 => Reason::Spread,
         _ => return Err(Refusal::Malformed),
     })
 }

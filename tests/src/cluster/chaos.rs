@@ -86,6 +86,7 @@ fn random_plan(random: &mut Random, hosts: Option<usize>) -> Plan {
     if random.per_mille(200) {
         plan.placement = Placement::Random;
     }
+    plan.spread = random.per_mille(700);
     plan.scripts = random.per_mille(500);
     if random.per_mille(250) {
         plan.failures = 60;

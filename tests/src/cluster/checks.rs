@@ -93,7 +93,7 @@ impl Cluster {
         }
         self.policy_releases.insert(address, self.now);
         let settings = &self.hosts[leader].settings;
-        let moved = matches!(reason, Reason::Balance | Reason::Operator);
+        let moved = matches!(reason, Reason::Balance | Reason::Spread | Reason::Operator);
         if moved || matches!(settings.failback, Failback::After(_)) {
             self.changed = self.now;
         }

@@ -29,6 +29,8 @@ pub struct Plan {
     pub placement: Placement,
     /// When hosts give addresses away for having too much to do.
     pub balance: Option<Balance>,
+    /// Whether leaders keep the number of addresses even.
+    pub spread: bool,
     /// Whether there are acquire and release scripts.
     pub scripts: bool,
     /// Of a thousand scripts and interface changes, so many fail, and as many take too long.
@@ -54,6 +56,7 @@ impl Plan {
             failback: Failback::Immediate,
             placement: Placement::LeastUtilised,
             balance: None,
+            spread: true,
             scripts: false,
             failures: 0,
             drift: 10_000,
@@ -97,6 +100,7 @@ impl Plan {
             failback: self.failback,
             placement: self.placement,
             balance: self.balance,
+            spread: self.spread,
             orphan_timeout: Duration::from_hours(24),
             action_limit: span(self.timing.action_limit),
             acquire_script: self.scripts,

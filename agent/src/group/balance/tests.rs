@@ -7,17 +7,17 @@ use super::*;
 
 const MARKS: Balance = Balance { high: 80, low: 50, scale: 100 };
 
-fn loaded(mut info: HostInfo, load: u32) -> HostInfo {
+pub(in super::super) fn loaded(mut info: HostInfo, load: u32) -> HostInfo {
     info.load = load;
     info
 }
 
 /// A host with these floating addresses.
-fn with(load: u32, addresses: &[u8]) -> HostInfo {
+pub(in super::super) fn with(load: u32, addresses: &[u8]) -> HostInfo {
     addresses.iter().fold(loaded(info(&[]), load), |info, &n| online(info, n, 1))
 }
 
-fn leader(hosts: Vec<(u8, HostInfo)>) -> Leader {
+pub(in super::super) fn leader(hosts: Vec<(u8, HostInfo)>) -> Leader {
     let floating = hosts.iter().flat_map(|(_, info)| info.served.iter().map(|s| s.address));
     let mut leader = Leader::new(Vec::new());
     for address in floating {
@@ -29,7 +29,7 @@ fn leader(hosts: Vec<(u8, HostInfo)>) -> Leader {
 }
 
 /// Decides every 100 ms; what it decided, and when.
-fn decide(leader: &mut Leader, from: u64, until: u64) -> Vec<(u64, Decision)> {
+pub(in super::super) fn decide(leader: &mut Leader, from: u64, until: u64) -> Vec<(u64, Decision)> {
     let times = (from..=until).step_by(100);
     times.flat_map(|ms| leader.decide(at(ms)).into_iter().map(move |d| (ms, d))).collect()
 }

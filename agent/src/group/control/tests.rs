@@ -54,9 +54,10 @@ pub(in super::super) struct Leader {
     pub failback: Failback,
     pub placement: Placement,
     pub balance: Option<Balance>,
+    pub spread: bool,
     pub hosts: Vec<(u8, HostInfo)>,
     pub follows: fn(u8) -> bool,
-    available_since: Option<Time>,
+    pub available_since: Option<Time>,
     sequence: u64,
 }
 
@@ -70,6 +71,7 @@ impl Leader {
             failback: Failback::Immediate,
             placement: Placement::LeastUtilised,
             balance: None,
+            spread: false,
             hosts: Vec::new(),
             follows: |_| true,
             available_since: Some(at(0)),
@@ -140,6 +142,7 @@ impl Leader {
             failback: self.failback,
             placement: self.placement,
             balance: self.balance,
+            spread: self.spread,
             heartbeat: Duration::from_millis(100),
             stuck_after: STUCK,
             timeout: T,

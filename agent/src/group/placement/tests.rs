@@ -38,13 +38,15 @@ fn utilisation_in_thousandths() {
     }
 }
 
-// Nobody → nobody. Lowest utilisation first; a tie → fewest addresses; a capacity of 0 → last,
-// but better than nobody.
+// Nobody → nobody. Lowest utilisation first; about the same → fewest addresses; a capacity of 0 →
+// last, but better than nobody.
 #[test]
 fn least_utilised() {
     assert_eq!(least(&[]), None);
-    assert_eq!(least(&[candidate(1, 10, 0), candidate(2, 9, 50)]), Some(host(2)));
+    assert_eq!(least(&[candidate(1, 60, 0), candidate(2, 10, 50)]), Some(host(2)));
     assert_eq!(least(&[candidate(1, 10, 2), candidate(2, 10, 1)]), Some(host(2)));
+    assert_eq!(least(&[candidate(1, 10, 2), candidate(2, 59, 1)]), Some(host(2)));
+    assert_eq!(least(&[candidate(1, 10, 2), candidate(2, 60, 1)]), Some(host(1)));
     let full = candidate(1, utilisation(0, 0, THOUSANDTHS), 0);
     assert_eq!(least(&[full, candidate(2, 5_000, 9)]), Some(host(2)));
     assert_eq!(least(&[full]), Some(host(1)));
