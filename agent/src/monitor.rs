@@ -18,7 +18,6 @@ use std::net::IpAddr;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rais_common::maps;
 use rais_common::time::Time;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -53,7 +52,7 @@ pub struct Means<'a> {
     /// Answers for the group's addresses.
     pub plane: Box<dyn DataPlane>,
     /// Reads what the data plane counted for all addresses of the group.
-    pub traffic: Box<dyn FnMut() -> Result<maps::Traffic, String> + Send>,
+    pub traffic: Box<dyn FnMut() -> Result<objects::Counted, String> + Send>,
     /// Puts addresses in place.
     pub addresses: Addresses,
     /// Where events are written down.
@@ -232,7 +231,7 @@ fn events(inbox: &SyncSender<Input>) -> Arc<dyn Fn(Event) + Send + Sync> {
 fn loads(
     runtime: &Handle,
     loads: &[checked::Load],
-    traffic: Box<dyn FnMut() -> Result<maps::Traffic, String> + Send>,
+    traffic: Box<dyn FnMut() -> Result<objects::Counted, String> + Send>,
 ) -> Vec<Box<dyn LoadObject>> {
     let traffic = Arc::new(Mutex::new(traffic));
     let object = |load: &checked::Load| -> Box<dyn LoadObject> {

@@ -43,7 +43,7 @@ pub use load_script::LoadScript;
 pub use pressure::Pressure;
 pub use script::Script;
 pub use tcp::Tcp;
-pub use traffic::{ReadTraffic, Traffic};
+pub use traffic::{Counted, ReadTraffic, Traffic};
 
 /// Time between two samples of the load.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);

@@ -50,6 +50,8 @@ pub(super) struct Balancer {
     cool_at: Option<Time>,
     /// When an address was moved.
     moved: BTreeMap<IpAddr, Time>,
+    /// When a host was last relieved of an address.
+    relieved: BTreeMap<HostId, Time>,
 }
 
 impl Balancer {
@@ -67,6 +69,7 @@ impl Balancer {
         let now = situation.now;
         self.note_levels(situation, marks);
         self.moved.retain(|_, &mut at| now.since(at) < REST);
+        self.relieved.retain(|_, &mut at| now.since(at) < REST);
         self.cool_at = self.cool_at.filter(|&at| now < at);
         if moving || self.cool_at.is_some() {
             self.cool_at = self.cool_at.map(|at| if moving { now + COOLDOWN } else { at });
@@ -82,12 +85,18 @@ impl Balancer {
             .find_map(|source| self.shift_from(source, situation, marks, table, load, random))?;
         self.cool_at = Some(now + COOLDOWN);
         self.moved.insert(shift.address, now);
+        self.relieved.insert(shift.from, now);
         Some(shift)
     }
 
     /// Whether an address was moved lately and is to stay for now.
     pub fn rests(&self, address: IpAddr) -> bool {
         self.moved.contains_key(&address)
+    }
+
+    /// Whether a host had too much to do lately, and is not to be given more for evenness' sake.
+    pub fn was_relieved(&self, host: HostId) -> bool {
+        self.relieved.contains_key(&host)
     }
 
     fn note_levels(&mut self, situation: &Situation<'_>, marks: Balance) {

@@ -183,8 +183,7 @@ impl Control {
         let balancer = &mut self.balancer;
         let relief = balancer.decide(situation, table, moving, load, random);
         let moving = moving || relief.is_some();
-        let rests = |address| balancer.rests(address);
-        let even = self.spreader.decide(situation, table, moving, rests, load, random);
+        let even = self.spreader.decide(situation, table, moving, balancer, load, random);
         let relief = relief.map(|shift| (shift, Reason::Balance));
         relief.or(even.map(|shift| (shift, Reason::Spread)))
     }

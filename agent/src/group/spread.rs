@@ -15,7 +15,7 @@ use std::time::Duration;
 use rais_common::time::Time;
 
 use super::HostId;
-use super::balance::{Shift, is_crowded, movable};
+use super::balance::{Balancer, Shift, is_crowded, movable};
 use super::control::{Member, Row, Situation, place};
 use super::placement::{ALIKE, Random, THOUSANDTHS, utilisation};
 
@@ -36,13 +36,13 @@ pub(super) struct Spreader {
 
 impl Spreader {
     /// The next move, if there is one. `moving`: some address of the group is on its way anyhow.
-    /// `rests`: addresses that are to stay for now. `load`: addresses by host.
+    /// `balancer`: what it moved lately stays where it is. `load`: addresses by host.
     pub fn decide(
         &mut self,
         situation: &Situation<'_>,
         table: &BTreeMap<IpAddr, Row>,
         moving: bool,
-        rests: impl Fn(IpAddr) -> bool,
+        balancer: &Balancer,
         load: &BTreeMap<HostId, usize>,
         random: &mut Random,
     ) -> Option<Shift> {
@@ -66,7 +66,7 @@ impl Spreader {
         let shift = sources
             .into_iter()
             .take_while(|source| count(source.host) >= fewest + 2)
-            .find_map(|source| shift_from(source, situation, table, &rests, load, random))?;
+            .find_map(|source| shift_from(source, situation, table, balancer, load, random))?;
         self.calm_at = Some(now + pause);
         Some(shift)
     }
@@ -77,7 +77,7 @@ fn shift_from(
     source: &Member<'_>,
     situation: &Situation<'_>,
     table: &BTreeMap<IpAddr, Row>,
-    rests: &impl Fn(IpAddr) -> bool,
+    balancer: &Balancer,
     load: &BTreeMap<HostId, usize>,
     random: &mut Random,
 ) -> Option<Shift> {
@@ -88,15 +88,22 @@ fn shift_from(
             m.available_since.is_some_and(|since| situation.now.since(since) >= STEADY_FOR);
         let alike = m.info.preferred.is_empty() == source.info.preferred.is_empty();
         let busier = level(m) >= level(source).saturating_add(ALIKE);
+        let relieved = balancer.was_relieved(m.host);
         let crowded = situation.balance.is_some_and(|marks| is_crowded(m, source, marks));
-        steady && alike && !busier && !crowded && count(m.host) + 2 <= count(source.host)
+        steady
+            && alike
+            && !busier
+            && !relieved
+            && !crowded
+            && count(m.host) + 2 <= count(source.host)
     };
-    movable(source, situation, table).into_iter().filter(|&(address, ..)| !rests(address)).find_map(
-        |(address, row, epoch)| {
+    movable(source, situation, table)
+        .into_iter()
+        .filter(|&(address, ..)| !balancer.rests(address))
+        .find_map(|(address, row, epoch)| {
             let to = place(situation, address, row, load, random, fits)?;
             Some(Shift { address, from: source.host, to, epoch })
-        },
-    )
+        })
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! One group's handles on the maps: the driver's to write, anybody's to read.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -176,20 +177,21 @@ impl Reader {
         }
     }
 
-    /// Traffic to all addresses the group has here now, together.
+    /// Traffic to each address the group has here now.
     ///
     /// # Errors
     /// The kernel refused to read a map.
-    pub fn group_traffic(&self) -> Result<Traffic, BpfError> {
-        let mut sum = Traffic::default();
+    pub fn group_traffic(&self) -> Result<BTreeMap<IpAddr, Traffic>, BpfError> {
+        let mut counted = BTreeMap::new();
         for entry in &self.addresses {
             let (key, entry) =
                 entry.map_err(|error| BpfError::new("reading the service addresses", error))?;
             if entry.group_slot == self.slot && key.ifindex == self.ifindex {
-                sum = plus(sum, &self.traffic(address(&key))?);
+                let address = address(&key);
+                counted.insert(address, self.traffic(address)?);
             }
         }
-        Ok(sum)
+        Ok(counted)
     }
 
     /// When the lease ends, as the XDP program sees it.

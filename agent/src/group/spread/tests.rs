@@ -94,3 +94,15 @@ fn among_hosts_of_a_kind() {
     assert_eq!(address, addr(13));
     assert_eq!(first(&mut leader(vec![(2, holder(&[13])), (3, info(&[]))])), None);
 }
+
+// Relieved by the balancer → given nothing for evenness' sake in the five minutes after.
+#[test]
+fn not_back_to_a_host_that_was_relieved() {
+    let mut leader = leader(vec![(2, with(90, &[10, 11, 12])), (3, with(10, &[13, 14, 15]))]);
+    leader.balance = Some(Balance { high: 80, low: 50, scale: 100 });
+    let decisions = decide(&mut leader, 0, 3_000);
+    assert!(matches!(decisions[..], [(3_000, Decision::Release { reason: Reason::Balance, .. })]));
+    leader.hear(vec![(2, with(10, &[10])), (3, with(10, &[11, 12, 13, 14, 15]))]);
+    assert_eq!(decide(&mut leader, 3_100, 300_000), []);
+    assert_eq!(decide(&mut leader, 303_100, 303_100).len(), 1);
+}
