@@ -22,6 +22,7 @@ use crate::data_plane::bpf::{self, BpfError, BpfPlane, Conflicts, Place};
 use crate::events::EventLog;
 use crate::group::Event;
 use crate::monitor::{Means, Monitor};
+use crate::objects::Pool;
 use crate::realtime;
 
 use control::{Control, Running};
@@ -178,12 +179,14 @@ impl Agent {
         let names = config.groups.iter().map(|group| group.settings.name.as_str()).collect();
         let quiesced = Quiesced::read(&config.agent.run_dir, &names);
         let log = Arc::new(EventLog::new());
+        let objects = Pool::new(&Handle::current());
         let (tell_end, ended) = mpsc::channel(config.groups.len().max(1));
         for (slot, group) in (0..).zip(&config.groups) {
             let name = &group.settings.name;
             let reader = plane.reader(slot, &group.service_interface)?;
             let means = Means {
                 runtime: &Handle::current(),
+                objects: &objects,
                 boot,
                 plane: Box::new(plane.group(slot, &group.service_interface)?),
                 traffic: Box::new(move || reader.group_traffic().map_err(|e| e.to_string())),

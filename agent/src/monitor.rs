@@ -29,7 +29,7 @@ use crate::config::checked;
 use crate::data_plane::DataPlane;
 use crate::events::EventLog;
 use crate::group::{Event, Group, HostId, MoveRefusal, View};
-use crate::objects::{self, LoadObject, Objects, TestStatus};
+use crate::objects::{self, LoadObject, Objects, Pool, TestStatus};
 use crate::realtime;
 use crate::wire::{Decoder, Encoder, GroupTag, WireError};
 
@@ -47,6 +47,8 @@ const DRIVER_STACK: usize = 512 * 1024;
 pub struct Means<'a> {
     /// Where slow work runs.
     pub runtime: &'a Handle,
+    /// The tests and loads of the agent's groups.
+    pub objects: &'a Pool,
     /// The start of this agent: higher than at any earlier start of this host.
     pub boot: u64,
     /// Answers for the group's addresses.
@@ -171,8 +173,8 @@ impl Monitor {
         )?;
         let write_down = reports::write_down(reported, name, host, means.log, scripts);
         means.runtime.spawn(write_down);
-        let tests = group.tests.iter().cloned().map(objects::Test::from).collect();
-        let loads = loads(means.runtime, &group.loads, means.traffic);
+        let tests = group.tests.iter().cloned().map(|test| means.objects.test(test)).collect();
+        let loads = loads(means.runtime, means.objects, &group.loads, means.traffic);
         let objects = Objects::start(means.runtime, tests, loads, events);
         Ok(Self { inbox, objects, received, ended, _receive: receive })
     }
@@ -227,9 +229,11 @@ fn events(inbox: &SyncSender<Input>) -> Arc<dyn Fn(Event) + Send + Sync> {
     })
 }
 
-/// The group's load objects. Only one can measure the traffic; all that do share its reader.
+/// The group's load objects, those that other groups have too shared with them. Only one can
+/// measure the traffic, which is the group's own; all that do share its reader.
 fn loads(
     runtime: &Handle,
+    pool: &Pool,
     loads: &[checked::Load],
     traffic: Box<dyn FnMut() -> Result<objects::Counted, String> + Send>,
 ) -> Vec<Box<dyn LoadObject>> {
@@ -241,12 +245,15 @@ fn loads(
                 let read = move || reader.lock().unwrap_or_else(PoisonError::into_inner)();
                 Box::new(objects::Traffic::new(read, *unit, *capacity))
             }
-            checked::Load::Cpu { capacity } => Box::new(objects::Cpu::new(*capacity)),
+            checked::Load::Cpu { capacity } => {
+                pool.load(load, || Box::new(objects::Cpu::new(*capacity)))
+            }
             checked::Load::Pressure { resource, capacity } => {
-                Box::new(objects::Pressure::new(*resource, *capacity))
+                pool.load(load, || Box::new(objects::Pressure::new(*resource, *capacity)))
             }
             checked::Load::Script(script) => {
-                Box::new(objects::LoadScript::start(runtime, script.clone()))
+                let start = || objects::LoadScript::start(runtime, script.clone());
+                pool.load(load, || Box::new(start()))
             }
         }
     };

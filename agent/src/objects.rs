@@ -1,8 +1,12 @@
 //! What says whether this host can provide the service, and how busy it is.
 //!
-//! Each test runs by itself, at its interval and with its deadline; together they are the host's
-//! health. Loads are sampled every second; the fullest one is the host's load. Everything ends when
-//! [`Objects`] is dropped.
+//! Each test runs by itself, at its interval and with its deadline; together those of a group are
+//! the host's health in it. Loads are sampled every second; the fullest one is the host's load.
+//!
+//! Groups of one agent that ask for the same share it: a [`Pool`] finds what runs already, so that
+//! a program is started once and a server asked once, however many groups want to know. What the
+//! verdicts mean is up to each group, by its own `rise` and `fall`. An object ends when the last
+//! [`Objects`] that has a part in it is dropped.
 
 mod cpu;
 mod dns;
@@ -11,8 +15,11 @@ mod health;
 mod http;
 mod interface;
 mod load_script;
+mod loads;
+mod pool;
 mod pressure;
 mod proc_file;
+mod run;
 mod script;
 mod tcp;
 mod traffic;
@@ -25,13 +32,13 @@ use std::time::Duration;
 use rais_common::time::Time;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
-use tokio::time::MissedTickBehavior;
 
 use crate::clock;
 use crate::config::checked;
 use crate::group::Event;
 
 use health::Health;
+use run::Subscription;
 
 pub use cpu::Cpu;
 pub use dns::Dns;
@@ -40,13 +47,12 @@ pub use health::TestStatus;
 pub use http::Http;
 pub use interface::Interface;
 pub use load_script::LoadScript;
+pub use pool::Pool;
 pub use pressure::Pressure;
+pub use run::Run;
 pub use script::Script;
 pub use tcp::Tcp;
 pub use traffic::{Counted, ReadTraffic, Traffic};
-
-/// Time between two samples of the load.
-const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What a test found: a word for people in either case.
 pub type Verdict = Result<String, String>;
@@ -56,6 +62,20 @@ pub trait TestObject: Send + Sync + 'static {
     /// Tests once. At the deadline of the test the future is dropped, which must end whatever it
     /// began.
     fn run(&self) -> Pin<Box<dyn Future<Output = Verdict> + Send + '_>>;
+
+    /// Tests once, with `limit` as the deadline. One that knows more about what it was doing than
+    /// that there was no result says so, by a method of its own in place of this one.
+    fn run_within(&self, limit: Duration) -> Pin<Box<dyn Future<Output = Verdict> + Send + '_>> {
+        Box::pin(async move {
+            let verdict = tokio::time::timeout(limit, self.run()).await;
+            verdict.unwrap_or_else(|_late| Err(late(limit)))
+        })
+    }
+}
+
+/// What is said where a deadline has passed.
+fn late(limit: Duration) -> String {
+    format!("no result within {limit:?}")
 }
 
 /// Something that says by itself how it is.
@@ -73,6 +93,9 @@ pub enum Object {
     Watched(Box<dyn WatchObject>),
 }
 
+/// Load and capacity, in one unit; or in words why there is no answer.
+type Sample = Result<(u32, u32), String>;
+
 /// Something that can be more or less busy.
 pub trait LoadObject: Send + 'static {
     /// Load and capacity at `now`, in one unit. A capacity of 0 counts as full. Called once a
@@ -83,27 +106,17 @@ pub trait LoadObject: Send + 'static {
     fn sample(&mut self, now: Time) -> Result<(u32, u32), String>;
 }
 
-/// A test object and when to run it.
+/// A group's part in a test that runs, see [`Pool::test`].
+#[derive(Debug)]
 pub struct Test {
     /// Name, unique in the group.
     pub name: String,
-    /// Time between the starts of two runs; a run that takes longer leaves the next one out.
-    pub interval: Duration,
-    /// A run that takes longer is a failure; so is a watch that says nothing for so long at first.
-    pub timeout: Duration,
     /// So many successes in a row make a failing test pass. 0 counts as 1.
     pub rise: u32,
     /// So many failures in a row make a passing test fail. 0 counts as 1.
     pub fall: u32,
-    /// What is tested.
-    pub object: Object,
-}
-
-impl From<checked::Test> for Test {
-    fn from(test: checked::Test) -> Self {
-        let checked::Test { name, kind, interval, timeout, rise, fall } = test;
-        Self { name, interval, timeout, rise, fall, object: kind.into() }
-    }
+    /// Where the verdicts come from.
+    pub run: Arc<Run>,
 }
 
 impl From<checked::TestKind> for Object {
@@ -132,20 +145,23 @@ fn contains(bytes: &[u8], text: &[u8]) -> bool {
 /// Takes what the objects say. Called on the runtime's threads; must not wait.
 type Events = Arc<dyn Fn(Event) + Send + Sync>;
 
-/// The running objects of one group.
+/// The objects of one group: its part in those that run. Dropping it ends this part, and what
+/// nobody else has a part in.
 #[derive(Debug)]
 pub struct Objects {
     board: Arc<Board>,
-    _tasks: JoinSet<()>,
+    _tests: Vec<Subscription>,
+    _loads: JoinSet<()>,
 }
 
 impl Objects {
-    /// Starts running these on `runtime`.
+    /// Takes part in these tests, and samples these loads on `runtime`.
     ///
     /// [`Event::Health`] is sent when the combined result, or which tests fail, changes. It is
     /// first sent as soon as it is known: at once where there are no tests (OK), with the first
     /// failure, or when every test has passed. Until then the host is not OK. The first result
-    /// of a test counts at once, whatever `rise` and `fall`.
+    /// of a test counts at once, whatever `rise` and `fall`; where the test runs already, its
+    /// latest one is the first.
     ///
     /// [`Event::Load`] is sent when the load or the capacity changed since the last second. Where
     /// no load object has an answer, nothing is sent.
@@ -159,14 +175,16 @@ impl Objects {
         let health = Health::new(limits, clock::now());
         let board = Arc::new(Board { health: Mutex::new(health), events: Arc::clone(&events) });
         board.report();
-        let mut tasks = JoinSet::new();
-        for (index, test) in tests.into_iter().enumerate() {
-            tasks.spawn_on(perform(test, index, Arc::clone(&board)), runtime);
-        }
+        let subscribe = |(index, test): (usize, Test)| {
+            let board = Arc::clone(&board);
+            Run::subscribe(test.run, move |verdict| board.result(index, verdict))
+        };
+        let subscriptions = tests.into_iter().enumerate().map(subscribe).collect();
+        let mut sampling = JoinSet::new();
         if !loads.is_empty() {
-            tasks.spawn_on(sample(loads, SAMPLE_INTERVAL, events), runtime);
+            sampling.spawn_on(loads::sample(loads, loads::INTERVAL, events), runtime);
         }
-        Self { board, _tasks: tasks }
+        Self { board, _tests: subscriptions, _loads: sampling }
     }
 
     /// How each test stands, in the order they were given.
@@ -203,96 +221,6 @@ impl Board {
     fn send(&self, health: &mut Health) {
         if let Some((ok, detail)) = health.change() {
             (self.events)(Event::Health { ok, detail });
-        }
-    }
-}
-
-/// Performs one test for ever.
-async fn perform(test: Test, index: usize, board: Arc<Board>) {
-    // An interval of nothing would never let go of the thread, and is refused by tokio.
-    let interval = test.interval.max(Duration::from_millis(1));
-    let results = |verdict| board.result(index, verdict);
-    match test.object {
-        Object::Asked(object) => ask(&*object, interval, test.timeout, results).await,
-        Object::Watched(object) => watch(object, interval, test.timeout, results).await,
-    }
-}
-
-async fn ask(
-    object: &dyn TestObject,
-    interval: Duration,
-    timeout: Duration,
-    results: impl Fn(Verdict),
-) {
-    let mut turns = tokio::time::interval(interval);
-    turns.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    loop {
-        turns.tick().await;
-        let verdict = tokio::time::timeout(timeout, object.run()).await;
-        results(verdict.unwrap_or_else(|_late| late(timeout)));
-    }
-}
-
-async fn watch(
-    mut object: Box<dyn WatchObject>,
-    interval: Duration,
-    timeout: Duration,
-    results: impl Fn(Verdict),
-) {
-    let first = tokio::time::timeout(timeout, object.next()).await;
-    let mut verdict = first.unwrap_or_else(|_late| late(timeout));
-    loop {
-        results(verdict.clone());
-        if let Ok(news) = tokio::time::timeout(interval, object.next()).await {
-            verdict = news;
-        }
-    }
-}
-
-fn late(timeout: Duration) -> Verdict {
-    Err(format!("no result within {timeout:?}"))
-}
-
-/// Samples the loads for ever.
-async fn sample(mut loads: Vec<Box<dyn LoadObject>>, interval: Duration, events: Events) {
-    let mut turns = tokio::time::interval(interval);
-    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut failing = vec![false; loads.len()];
-    let mut sent = None;
-    loop {
-        turns.tick().await;
-        let samples: Vec<_> = loads.iter_mut().map(|load| load.sample(clock::now())).collect();
-        for (sample, failing) in samples.iter().zip(&mut failing) {
-            // Once per occurrence.
-            if let Err(e) = sample
-                && !*failing
-            {
-                tracing::warn!("load object: {e}");
-            }
-            *failing = sample.is_err();
-        }
-        let fullest = fullest(samples.into_iter().flatten());
-        if let Some((load, capacity)) = fullest
-            && sent != fullest
-        {
-            sent = fullest;
-            events(Event::Load { load, capacity });
-        }
-    }
-}
-
-/// The pair of load and capacity with the highest utilisation; the first of equals.
-fn fullest(samples: impl Iterator<Item = (u32, u32)>) -> Option<(u32, u32)> {
-    samples.reduce(|first, second| if fuller(second, first) { second } else { first })
-}
-
-/// Whether `a` is fuller than `b`. Without capacity is as full as can be.
-fn fuller(a: (u32, u32), b: (u32, u32)) -> bool {
-    match (a.1, b.1) {
-        (_, 0) => false,
-        (0, _) => true,
-        (a_capacity, b_capacity) => {
-            u64::from(a.0) * u64::from(b_capacity) > u64::from(b.0) * u64::from(a_capacity)
         }
     }
 }

@@ -18,7 +18,7 @@ use rais::addresses::Addresses;
 use rais::clock;
 use rais::config::checked::{self, TestKind};
 use rais::group::Event;
-use rais::objects::{Objects, Test};
+use rais::objects::{Objects, Pool};
 use rais_tests::netns::{Bed, Host};
 use rais_tests::trial::{LIMIT, Trial, service};
 use tokio::runtime::{Builder, Runtime};
@@ -36,8 +36,8 @@ fn plug(bed: &Bed, host: &Host, state: &str) {
 }
 
 /// A watched `eth0`, as in a configuration.
-fn eth0(address: Option<&str>, rise: u32) -> Test {
-    Test::from(checked::Test {
+fn eth0(address: Option<&str>, rise: u32) -> checked::Test {
+    checked::Test {
         name: "link".to_owned(),
         kind: TestKind::Interface {
             name: "eth0".to_owned(),
@@ -47,17 +47,18 @@ fn eth0(address: Option<&str>, rise: u32) -> Test {
         timeout: LIMIT,
         rise,
         fall: 1,
-    })
+    }
 }
 
 /// Starts a test within the host's namespace.
-fn start(host: &Host, test: Test) -> (Runtime, Objects, Receiver<Event>) {
+fn start(host: &Host, test: checked::Test) -> (Runtime, Objects, Receiver<Event>) {
     let (sender, events) = sync_channel(100);
     let (runtime, objects) = host
         .inside(|| {
             let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
             let runtime = runtime.unwrap();
             let sink = std::sync::Arc::new(move |event| drop(sender.try_send(event)));
+            let test = Pool::new(runtime.handle()).test(test);
             let objects = Objects::start(runtime.handle(), vec![test], Vec::new(), sink);
             (runtime, objects)
         })

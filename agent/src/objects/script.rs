@@ -4,11 +4,11 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use super::{TestObject, Verdict};
-use crate::process::{self, Program};
+use super::{TestObject, Verdict, late};
+use crate::process::{self, ProcessError, Program};
 
 /// Passes when the program exits with 0. Its output is the detail. At the deadline of the test it
-/// is killed with its process group.
+/// is killed with its process group; then the detail ends with what it said last.
 #[derive(Clone, Debug)]
 pub struct Script {
     program: Program,
@@ -24,11 +24,18 @@ impl Script {
 
 impl TestObject for Script {
     fn run(&self) -> Pin<Box<dyn Future<Output = Verdict> + Send + '_>> {
-        Box::pin(async {
-            // The deadline is the runner's: dropping the run kills the program.
-            match process::run(&self.program, Duration::MAX).await {
+        self.run_within(Duration::MAX)
+    }
+
+    /// The verdict of a program that cannot even be killed comes a second after the deadline.
+    fn run_within(&self, limit: Duration) -> Pin<Box<dyn Future<Output = Verdict> + Send + '_>> {
+        Box::pin(async move {
+            match process::run(&self.program, limit).await {
                 Ok(output) if output.text().is_empty() => Ok("exited with 0".to_owned()),
                 Ok(output) => Ok(output.text()),
+                Err(ProcessError::Deadline { limit, output, .. }) => {
+                    Err(format!("{}{output}", late(limit)))
+                }
                 Err(e) => Err(e.to_string()),
             }
         })

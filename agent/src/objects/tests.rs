@@ -1,21 +1,21 @@
 //! With real sockets and programs.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
+use super::loads::{fuller, fullest, sample};
 use super::*;
 
 fn test(name: &str, object: impl TestObject) -> Test {
-    Test {
-        name: name.to_owned(),
-        interval: Duration::from_millis(10),
-        timeout: Duration::from_millis(100),
-        rise: 1,
-        fall: 1,
-        object: Object::Asked(Box::new(object)),
-    }
+    test_within(name, Duration::from_millis(100), object)
+}
+
+fn test_within(name: &str, timeout: Duration, object: impl TestObject) -> Test {
+    let object = Object::Asked(Box::new(object));
+    let run = Run::start(&Handle::current(), object, Duration::from_millis(10), timeout);
+    Test { name: name.to_owned(), rise: 1, fall: 1, run }
 }
 
 fn start(tests: Vec<Test>, loads: Vec<Box<dyn LoadObject>>) -> (Objects, mpsc::Receiver<Event>) {
@@ -76,10 +76,21 @@ async fn script_says_what_it_said() {
 }
 
 #[tokio::test]
+async fn a_hung_script_says_how_far_it_got() {
+    let script = "echo first; seq 10000; echo asking the replica >&2; exec sleep 1000";
+    let hung = Script::new(["/bin/sh", "-c", script].map(str::to_owned).to_vec());
+    let tests = vec![test_within("hung", Duration::from_millis(500), hung)];
+    let (_objects, mut events) = start(tests, Vec::new());
+    let (ok, detail) = health(&mut events).await;
+    assert!(!ok && detail.starts_with("hung: no result within 500ms: "), "{detail}");
+    assert!(detail.ends_with("\n10000\nasking the replica"), "{detail}");
+    assert!(detail.len() < 5_000, "{}", detail.len());
+}
+
+#[tokio::test]
 async fn a_hung_test_fails_at_its_deadline_and_again() {
     let hung = Script::new(["/bin/sleep", "1000"].map(str::to_owned).to_vec());
-    let mut hung = test("hung", hung);
-    hung.timeout = Duration::from_millis(50);
+    let mut hung = test_within("hung", Duration::from_millis(50), hung);
     hung.fall = 3;
     let runs = Arc::new(Mutex::new(0));
     let quick = test("quick", Count(Arc::clone(&runs)));
@@ -122,7 +133,8 @@ fn watched(interval: Duration, rise: u32, fall: u32) -> (Test, mpsc::Sender<Verd
     let (sender, verdicts) = mpsc::channel(10);
     let object = Object::Watched(Box::new(Told(verdicts)));
     let timeout = Duration::from_millis(50);
-    (Test { name: "link".to_owned(), interval, timeout, rise, fall, object }, sender)
+    let run = Run::start(&Handle::current(), object, interval, timeout);
+    (Test { name: "link".to_owned(), rise, fall, run }, sender)
 }
 
 #[tokio::test]
@@ -158,9 +170,13 @@ async fn dropping_the_handle_stops_everything() {
     let (objects, mut events) = start(vec![test("count", Count(Arc::clone(&runs)))], Vec::new());
     assert!(health(&mut events).await.0);
     drop(objects);
-    // The sender goes with the last task.
+    // The sender goes with the handle, the object with its task, once that has stopped.
     while event_or_end(&mut events).await.is_some() {}
-    assert_eq!(Arc::strong_count(&runs), 1);
+    let end = clock::now() + Duration::from_secs(20);
+    while Arc::strong_count(&runs) > 1 {
+        assert!(clock::now() < end, "the test goes on");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
 }
 
 async fn event_or_end(events: &mut mpsc::Receiver<Event>) -> Option<Event> {
@@ -270,19 +286,4 @@ fn fullest_of_several() {
     assert_eq!(fullest([(u32::MAX, 1), (0, 0)].into_iter()), Some((0, 0)));
     let most = (u32::MAX, u32::MAX - 1);
     assert_eq!(fullest([(u32::MAX, u32::MAX), most].into_iter()), Some(most));
-}
-
-#[test]
-fn a_configured_test_becomes_a_running_one() {
-    let configured = checked::Test {
-        name: "db".to_owned(),
-        kind: checked::TestKind::Tcp((IpAddr::from([127, 0, 0, 1]), 5432).into()),
-        interval: Duration::from_secs(2),
-        timeout: Duration::from_secs(1),
-        rise: 2,
-        fall: 3,
-    };
-    let test = Test::from(configured);
-    assert_eq!((test.name.as_str(), test.rise, test.fall), ("db", 2, 3));
-    assert_eq!((test.interval, test.timeout), (Duration::from_secs(2), Duration::from_secs(1)));
 }
