@@ -7,15 +7,19 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, UNIX_EPOCH};
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, oneshot};
 
 use super::{TestObject, Verdict};
 use crate::clock;
 
 /// `contains` is looked for in so many bytes, from the beginning.
 const MOST_READ: u64 = 64 << 10;
+
+/// Stack of a thread that looks: locked in memory while it does, so no more than it needs.
+const LOOK_STACK: usize = 128 * 1024;
 
 /// Passes while the path is there; see [`File::new`] for what else can be asked of it.
 #[derive(Clone, Debug)]
@@ -49,12 +53,20 @@ impl TestObject for File {
         Box::pin(async {
             let turn = Arc::clone(&self.one_at_a_time).lock_owned().await;
             let look = self.look.clone();
-            let task = tokio::task::spawn_blocking(move || {
+            let (tell, told) = oneshot::channel();
+            // Not one of the runtime's threads: where the system has no room for another, the
+            // runtime panics, and the test would be over.
+            let thread = thread::Builder::new().name("rais-look".to_owned()).stack_size(LOOK_STACK);
+            let started = thread.spawn(move || {
                 let verdict = look.verdict();
                 drop(turn);
-                verdict
+                // Past the deadline nobody listens.
+                drop(tell.send(verdict));
             });
-            task.await.unwrap_or_else(|e| Err(e.to_string()))
+            if let Err(e) = started {
+                return Err(format!("no thread to look at {}: {e}", self.look.path.display()));
+            }
+            told.await.unwrap_or_else(|_gone| Err("the look ended without a verdict".to_owned()))
         })
     }
 }

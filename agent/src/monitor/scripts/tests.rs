@@ -236,6 +236,26 @@ async fn a_script_past_its_deadline_is_killed_and_its_address_goes_on() {
 }
 
 #[tokio::test]
+async fn a_code_a_signal_and_a_missing_program_are_told_apart() {
+    let fake = Arc::new(Fake::default());
+    let acquire = "echo no room >&2; [ $RAIS_EPOCH = 1 ] && exit 3; kill -KILL $$";
+    let scripts = [("acquire", acquire), ("release", "true")];
+    let mut bench = Bench::new("ends", &fake, &scripts, LONG);
+    std::fs::remove_file(bench.directory.join("release")).unwrap();
+    let cases = [
+        (AddressScript::Acquire, "acquire exited with 3: no room"),
+        (AddressScript::Acquire, "acquire was ended by signal 9: no room"),
+        (AddressScript::Release, "release could not be started: No such file or directory"),
+    ];
+    for (epoch, (script, expected)) in (1..).zip(cases) {
+        bench.run(script, ADDRESSES[0], epoch);
+        let event = bench.event().await;
+        let Event::ScriptEnded { result: Err(e), .. } = event else { panic!("{event:?}") };
+        assert!(e.contains(expected), "{e}");
+    }
+}
+
+#[tokio::test]
 async fn environment_of_an_address_script() {
     let fake = Arc::new(Fake::default());
     let text = "env | grep ^RAIS_ | sort > $dir/log";
