@@ -5,8 +5,11 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use serde::{Deserialize, Serialize};
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio::sync::watch;
+
+use crate::group::Reason;
 
 /// How many records an [`EventLog`] keeps.
 pub const KEPT: usize = 4_096;
@@ -44,31 +47,109 @@ pub struct Event {
     /// More, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
-    /// How long it took, in milliseconds.
+    /// How long it took, in milliseconds: the sum of `phases`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub took_ms: Option<f64>,
+    /// How long each phase of it took.
+    #[serde(skip_serializing_if = "PhaseTimes::is_empty")]
+    pub phases: PhaseTimes,
+    /// The phase in which it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed_in: Option<String>,
+}
+
+/// Phases by the words of [`crate::group::ChangePhase::word`], each with its milliseconds, in the
+/// order in which they passed. In JSON one object.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PhaseTimes(pub Vec<(String, f64)>);
+
+impl PhaseTimes {
+    /// There are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Milliseconds of one phase.
+    #[must_use]
+    pub fn get(&self, phase: &str) -> Option<f64> {
+        self.0.iter().find(|(word, _)| word == phase).map(|(_, ms)| *ms)
+    }
+}
+
+impl Serialize for PhaseTimes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(phase, ms)| (phase, ms)))
+    }
+}
+
+impl<'de> Deserialize<'de> for PhaseTimes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(InOrder)
+    }
+}
+
+/// Reads an object without changing its order.
+struct InOrder;
+
+impl<'de> Visitor<'de> for InOrder {
+    type Value = PhaseTimes;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("milliseconds by phase")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<PhaseTimes, A::Error> {
+        let mut times = Vec::new();
+        while let Some(time) = map.next_entry()? {
+            times.push(time);
+        }
+        Ok(PhaseTimes(times))
+    }
+}
+
+impl fmt::Display for PhaseTimes {
+    /// Nothing, or all of them in parentheses.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, (phase, ms)) in self.0.iter().enumerate() {
+            write!(f, "{}{phase} {ms:.1}", if i == 0 { " (" } else { ", " })?;
+        }
+        if self.is_empty() { Ok(()) } else { f.write_str(")") }
+    }
 }
 
 impl fmt::Display for Event {
     /// One line for people.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} {}", self.time, self.group, self.kind)?;
+        let before_host = if self.address.is_some() { " to" } else { "" };
         if let Some(address) = self.address {
             write!(f, " {address}")?;
         }
-        for (word, value) in [("from", self.from), ("to", self.to), ("by", self.decided_by)] {
-            if let Some(host) = value {
-                write!(f, " {word} {host}")?;
-            }
+        if let Some(host) = self.from {
+            write!(f, " from {host}")?;
+        }
+        if let Some(host) = self.to {
+            write!(f, "{before_host} {host}")?;
         }
         if let Some(epoch) = self.epoch {
             write!(f, " epoch {epoch}")?;
         }
-        if let Some(reason) = &self.reason {
-            write!(f, " ({reason})")?;
+        if let Some(host) = self.decided_by {
+            write!(f, ", decided by {host}")?;
         }
-        if let Some(took) = self.took_ms {
-            write!(f, " in {took:.1} ms")?;
+        if let Some(reason) = &self.reason {
+            match Reason::from_word(reason) {
+                Some(known) => write!(f, " because {} ({known})", known.explained())?,
+                None => write!(f, " ({reason})")?,
+            }
+        }
+        match (self.took_ms, &self.failed_in) {
+            (Some(took), None) => write!(f, ", in {took:.1} ms{}", self.phases)?,
+            (Some(took), Some(phase)) => {
+                write!(f, ", in its phase {phase} after {took:.1} ms{}", self.phases)?;
+            }
+            (None, _) => {}
         }
         if let Some(detail) = &self.detail {
             write!(f, ": {}", crate::status::one_line(detail))?;
@@ -226,17 +307,72 @@ mod tests {
             to: Some([10, 77, 0, 2].into()),
             decided_by: Some([10, 77, 0, 2].into()),
             epoch: Some(8),
-            reason: Some("unserved".to_owned()),
-            took_ms: Some(1.25),
+            reason: Some("host-down".to_owned()),
+            took_ms: Some(3.1),
+            phases: phases(&[("script", 2.6), ("configure", 0.4), ("open", 0.1)]),
             ..event("acquired")
         };
         assert_eq!(
             event.to_string(),
             "1970-01-01T00:00:00.000000Z web acquired 10.77.0.101 from 10.77.0.1 to 10.77.0.2 \
-             by 10.77.0.2 epoch 8 (unserved) in 1.2 ms"
+             epoch 8, decided by 10.77.0.2 because its holder fell silent (host-down), in 3.1 ms \
+             (script 2.6, configure 0.4, open 0.1)"
         );
         let json = serde_json::to_string(&event).unwrap();
-        assert!(json.contains(r#""epoch":8"#) && !json.contains("detail"), "{json}");
+        let in_order = r#""phases":{"script":2.6,"configure":0.4,"open":0.1}"#;
+        assert!(json.contains(r#""epoch":8"#) && json.contains(in_order), "{json}");
+        assert!(!json.contains("detail") && !json.contains("failed_in"), "{json}");
         assert_eq!(serde_json::from_str::<Event>(&json).unwrap(), event);
+        let bare = serde_json::to_string(&Event::default()).unwrap();
+        assert_eq!(bare, r#"{"seq":0,"time":"","group":"","kind":""}"#);
+    }
+
+    fn phases(times: &[(&str, f64)]) -> PhaseTimes {
+        PhaseTimes(times.iter().map(|(phase, ms)| ((*phase).to_owned(), *ms)).collect())
+    }
+
+    #[test]
+    fn what_failed_says_where_and_what_is_about_a_host_names_it() {
+        let failed = Event {
+            time: "T".to_owned(),
+            group: "web".to_owned(),
+            address: Some([10, 77, 0, 101].into()),
+            to: Some([10, 77, 0, 2].into()),
+            took_ms: Some(10_000.5),
+            phases: phases(&[("configure", 0.4), ("script", 10_000.1)]),
+            failed_in: Some("script".to_owned()),
+            detail: Some("exit status: 1".to_owned()),
+            ..event("acquire-failed")
+        };
+        assert_eq!(
+            failed.to_string(),
+            "T web acquire-failed 10.77.0.101 to 10.77.0.2, in its phase script after 10000.5 ms \
+             (configure 0.4, script 10000.1): exit status: 1"
+        );
+        let json = serde_json::to_string(&failed).unwrap();
+        assert_eq!(serde_json::from_str::<Event>(&json).unwrap(), failed);
+        let down = Event {
+            address: None,
+            took_ms: Some(351.0),
+            phases: phases(&[("silence", 351.0)]),
+            failed_in: None,
+            detail: None,
+            kind: "host-down".to_owned(),
+            ..failed
+        };
+        assert_eq!(down.to_string(), "T web host-down 10.77.0.2, in 351.0 ms (silence 351.0)");
+    }
+
+    // A word of a later version stands as it is.
+    #[test]
+    fn reasons_are_told_in_words() {
+        for reason in Reason::ALL {
+            assert_eq!(Reason::from_word(reason.word()), Some(reason));
+            let known = Event { reason: Some(reason.word().to_owned()), ..event("released") };
+            let words = format!(" because {} ({})", reason.explained(), reason.word());
+            assert!(known.to_string().ends_with(&words), "{known}");
+        }
+        let later = Event { reason: Some("tide".to_owned()), ..event("released") };
+        assert!(later.to_string().ends_with("released (tide)"), "{later}");
     }
 }

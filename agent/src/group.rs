@@ -25,6 +25,7 @@ mod membership;
 mod message;
 mod moving;
 mod orphan;
+mod phases;
 mod placement;
 mod settings;
 mod spread;
@@ -41,6 +42,7 @@ pub use message::{
     Body, Info, Known, Message, MoveAnswer, MoveRequest, ORDER_LIMIT, Order, OrderEntry, Record,
 };
 pub use moving::MoveRefusal;
+pub use phases::{ChangePhase, Phases};
 pub use settings::{Balance, Failback, Placement, Role, Settings};
 pub use view::{AddressView, HostView, ListedState, View};
 
@@ -166,6 +168,11 @@ impl Group {
         if self.stopped {
             return out;
         }
+        if let Event::Measured { address, epoch } = event {
+            // Nothing hangs on it but what is reported.
+            self.holdings.measured(now, address, epoch, &mut out);
+            return out;
+        }
         self.begin_turn(now, &mut out);
         let tick = matches!(event, Event::Tick);
         self.apply(now, event, &mut out);
@@ -237,7 +244,7 @@ impl Group {
 
     fn apply(&mut self, now: Time, event: Event, out: &mut Vec<Action>) {
         match event {
-            Event::Tick => {}
+            Event::Tick | Event::Measured { .. } => {}
             Event::Received { at, message } => self.received(now, at.min(now), message, out),
             Event::HeartbeatSent { at, lease_until } => {
                 self.sent_until = Some(at + self.settings.lease);
@@ -314,8 +321,11 @@ impl Group {
         }
         for gone in self.members.expire(now, self.settings.timeout) {
             self.changed = true;
-            let report = if gone.orderly { Report::HostLeft } else { Report::HostDown };
-            out.push(Action::Report(report(gone.host)));
+            let host = gone.host;
+            out.push(Action::Report(match gone.fall {
+                Some(fall) => Report::HostDown { host, silence: fall.silence },
+                None => Report::HostLeft(host),
+            }));
             self.end_contests(now, gone.host, &BTreeSet::new());
         }
     }

@@ -268,7 +268,7 @@ async fn events_for_people_and_for_programs() {
     let dir = Dir::new("events");
     with_agent(&dir, |socket, _| {
         let output = run(&["events", "--socket", socket]);
-        assert_eq!(stdout(&output), "1970-01-01T00:00:00.000000Z web leader to 10.77.0.1\n");
+        assert_eq!(stdout(&output), "1970-01-01T00:00:00.000000Z web leader 10.77.0.1\n");
         let output = run(&["events", "--json", "--socket", socket]);
         assert_eq!(
             stdout(&output),

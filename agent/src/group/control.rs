@@ -23,6 +23,7 @@ use rais_common::time::Time;
 use super::balance::{Balancer, Shift};
 use super::membership::{Membership, available};
 use super::orphan::Database;
+use super::phases::Unserved;
 use super::placement::{Candidate, Holder, Random, THOUSANDTHS, choose, keeper, utilisation};
 use super::spread::Spreader;
 use super::{
@@ -127,6 +128,8 @@ pub(super) struct Control {
     waiting: BTreeMap<(IpAddr, HostId), (AddressState, u64, Time)>,
     taken: BTreeMap<IpAddr, Taken>,
     unassignable: BTreeSet<IpAddr>,
+    /// For how long nobody has had an address, which is told with the order about it.
+    pub unserved: Unserved,
     balancer: Balancer,
     spreader: Spreader,
 }
@@ -152,6 +155,8 @@ impl Control {
     pub fn decide(&mut self, situation: &Situation<'_>, random: &mut Random) -> Vec<Decision> {
         let table = build(situation);
         self.update_waiting(situation.now, &table);
+        let unserved = table.iter().filter(|(_, row)| row.valid && row.holders.is_empty());
+        self.unserved.update(situation.now, unserved.map(|(&address, _)| address));
         self.pending.retain(|&address, p| is_open(address, p, situation));
         self.unassignable.retain(|address| table.contains_key(address));
         let mut load = self.addresses_by_host(situation);

@@ -21,7 +21,8 @@ use std::time::Duration;
 
 use rais_common::time::Time;
 
-use super::{Action, AddressScript, AddressState, Reason, Report, Served};
+use super::phases::{ChangePhase, Stopwatch};
+use super::{Action, AddressScript, AddressState, HostId, Reason, Report, Served};
 
 /// When to announce again after the first time: once after the second in which receivers may
 /// ignore a change (Linux `locktime`), then at twice the interval, so often.
@@ -54,9 +55,14 @@ enum Stage {
 struct Holding {
     stage: Stage,
     epoch: u64,
-    /// Why it came; from `Stopping` on: why it goes.
+    /// Why it came; once it is to go: why it goes.
     reason: Reason,
-    ordered: Time,
+    /// The leader that decided that; none: this host itself.
+    by: Option<HostId>,
+    /// The host that had it before.
+    from: Option<HostId>,
+    /// Measures the change under way, until it is reported.
+    watch: Option<Stopwatch>,
     /// When the stage has lasted too long.
     deadline: Time,
     announce_at: Time,
@@ -76,6 +82,47 @@ impl Holding {
             Stage::Clearing => None,
         }
     }
+
+    fn lap(&mut self, now: Time, phase: ChangePhase) {
+        if let Some(watch) = &mut self.watch {
+            watch.lap(now, phase);
+        }
+    }
+
+    /// The data plane has opened it, and that was measured.
+    fn opened(&self) -> bool {
+        self.watch.as_ref().is_some_and(|watch| watch.last() == Some(ChangePhase::Open))
+    }
+
+    /// The address is to go, or, where it was already: to go at once.
+    fn goes(&mut self, now: Time, reason: Reason, by: Option<HostId>) {
+        self.reason = reason;
+        self.by = by;
+        if self.stage == Stage::Stopping {
+            self.lap(now, ChangePhase::Script);
+        } else {
+            self.watch = Some(Stopwatch::new(now));
+        }
+    }
+
+    /// Reports once that the address is no longer served.
+    fn report_released(&mut self, address: IpAddr, out: &mut Vec<Action>) {
+        let Some(watch) = self.watch.take() else { return };
+        let Self { epoch, reason, by, .. } = *self;
+        let phases = watch.into_phases();
+        out.push(Action::Report(Report::Released { address, epoch, reason, by, phases }));
+    }
+}
+
+/// An address comes to this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Assignment {
+    pub epoch: u64,
+    pub reason: Reason,
+    /// The host that was last seen to serve it.
+    pub from: Option<HostId>,
+    /// The leader that decided it.
+    pub by: HostId,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -145,21 +192,25 @@ impl Holdings {
         &mut self,
         now: Time,
         address: IpAddr,
-        epoch: u64,
-        reason: Reason,
+        assignment: Assignment,
         out: &mut Vec<Action>,
     ) {
         let deadline = now + self.limits.action;
+        let Assignment { epoch, reason, from, by } = assignment;
         let holding = Holding {
             stage: Stage::Configuring,
             epoch,
             reason,
-            ordered: now,
+            by: Some(by),
+            from,
+            watch: Some(Stopwatch::new(now)),
             deadline,
             announce_at: Time::END,
             announcements: 0,
         };
-        self.held.insert(address, holding);
+        if let Some(mut before) = self.held.insert(address, holding) {
+            before.report_released(address, out);
+        }
         self.changed = true;
         out.push(Action::Fence(vec![address]));
         out.push(Action::Configure { address, epoch });
@@ -181,6 +232,7 @@ impl Holdings {
             return self.fail(now, address, error, out);
         }
         if let Some(holding) = self.held.get_mut(&address) {
+            holding.lap(now, ChangePhase::Configure);
             holding.stage = Stage::Ready;
         }
     }
@@ -199,16 +251,36 @@ impl Holdings {
             return;
         }
         let (epoch, reason) = (holding.epoch, holding.reason);
+        if holding.watch.as_ref().is_some_and(|watch| !watch.is_at_start(now)) {
+            holding.lap(now, ChangePhase::Wait);
+        }
         holding.stage = Stage::Starting;
         holding.announcements = 0;
         holding.announce_at = now + ANNOUNCE_AGAIN;
         out.push(Action::Open { address, epoch });
         out.push(Action::Announce(vec![address]));
+        out.push(Action::Measure { address, epoch });
         if script {
             let script = AddressScript::Acquire;
             out.push(Action::RunScript { script, address, epoch, reason });
         } else {
-            self.online(now, address, out);
+            self.online(address);
+        }
+    }
+
+    /// What the data plane had to do for an address is done. Measures, and decides nothing.
+    pub fn measured(&mut self, now: Time, address: IpAddr, epoch: u64, out: &mut Vec<Action>) {
+        let Some(holding) = self.held.get_mut(&address).filter(|h| h.epoch == epoch) else {
+            return;
+        };
+        match holding.stage {
+            Stage::Starting => holding.lap(now, ChangePhase::Open),
+            Stage::Online => {
+                holding.lap(now, ChangePhase::Open);
+                self.report_acquired(address, out);
+            }
+            Stage::Clearing => holding.lap(now, ChangePhase::Withdraw),
+            Stage::Configuring | Stage::Ready | Stage::Stopping => {}
         }
     }
 
@@ -238,7 +310,11 @@ impl Holdings {
     ) {
         match script {
             AddressScript::Acquire if self.is_at(address, epoch, Stage::Starting) => match result {
-                Ok(()) => self.online(now, address, out),
+                Ok(()) => {
+                    self.lap(now, address, ChangePhase::Script);
+                    self.online(address);
+                    self.report_acquired(address, out);
+                }
                 Err(error) => self.fail(now, address, error, out),
             },
             AddressScript::Release => {
@@ -246,7 +322,10 @@ impl Holdings {
                     out.push(Action::Report(Report::ReleaseFailed { address, epoch, error }));
                 }
                 if self.is_at(address, epoch, Stage::Stopping) {
+                    self.lap(now, address, ChangePhase::Script);
                     self.clear(now, vec![address], None, out);
+                } else if self.is_at(address, epoch, Stage::Clearing) {
+                    self.lap(now, address, ChangePhase::Script);
                 }
             }
             AddressScript::Acquire => {}
@@ -265,36 +344,47 @@ impl Holdings {
         if !self.is_at(address, epoch, Stage::Clearing) {
             return;
         }
+        self.lap(now, address, ChangePhase::Deconfigure);
+        if let Some(holding) = self.held.get_mut(&address) {
+            // Whether it went or is tried again: it is not served.
+            holding.report_released(address, out);
+            holding.deadline = now + CLEAR_AGAIN;
+        }
         match result {
             Ok(()) => {
                 self.held.remove(&address);
                 out.push(Action::Forget(address));
             }
             Err(error) => {
-                if let Some(holding) = self.held.get_mut(&address) {
-                    holding.deadline = now + CLEAR_AGAIN;
-                }
                 out.push(Action::Report(Report::ReleaseFailed { address, epoch, error }));
             }
         }
     }
 
-    /// Gives an address up in order: the release script first, answering meanwhile.
-    pub fn release(&mut self, now: Time, address: IpAddr, reason: Reason, out: &mut Vec<Action>) {
+    /// Gives an address up in order: the release script first, answering meanwhile. `by`: the
+    /// leader that decided it; none: this host itself.
+    pub fn release(
+        &mut self,
+        now: Time,
+        address: IpAddr,
+        reason: Reason,
+        by: Option<HostId>,
+        out: &mut Vec<Action>,
+    ) {
         let script = self.limits.release_script;
         let deadline = now + self.limits.action;
         let Some(holding) = self.held.get_mut(&address) else { return };
         match holding.stage {
             Stage::Online if script => {
+                holding.goes(now, reason, by);
                 holding.stage = Stage::Stopping;
-                holding.reason = reason;
                 holding.deadline = deadline;
                 self.changed = true;
                 let (script, epoch) = (AddressScript::Release, holding.epoch);
                 out.push(Action::RunScript { script, address, epoch, reason });
             }
             Stage::Configuring | Stage::Ready | Stage::Starting | Stage::Online => {
-                self.clear(now, vec![address], Some(reason), out);
+                self.clear(now, vec![address], Some((reason, by)), out);
             }
             Stage::Stopping | Stage::Clearing => {}
         }
@@ -303,7 +393,7 @@ impl Holdings {
     /// Gives every address up in order.
     pub fn release_all(&mut self, now: Time, reason: Reason, out: &mut Vec<Action>) {
         for address in self.listed() {
-            self.release(now, address, reason, out);
+            self.release(now, address, reason, None, out);
         }
     }
 
@@ -318,7 +408,7 @@ impl Holdings {
         let listed: Vec<IpAddr> =
             addresses.into_iter().filter(|&a| self.epoch(a).is_some()).collect();
         let count = listed.len();
-        self.clear(now, listed, Some(reason), out);
+        self.clear(now, listed, Some((reason, None)), out);
         count
     }
 
@@ -372,10 +462,13 @@ impl Holdings {
                 Stage::Stopping => {
                     let error = format!("release script not done within {limit:?}");
                     out.push(Action::Report(Report::ReleaseFailed { address, epoch, error }));
+                    self.lap(now, address, ChangePhase::Script);
                     self.clear(now, vec![address], None, out);
                 }
                 Stage::Clearing => {
                     if let Some(holding) = self.held.get_mut(&address) {
+                        holding.lap(now, ChangePhase::Deconfigure);
+                        holding.report_released(address, out);
                         holding.deadline = now + limit;
                     }
                     out.push(Action::Deconfigure { address, epoch });
@@ -385,36 +478,59 @@ impl Holdings {
         }
     }
 
-    fn online(&mut self, now: Time, address: IpAddr, out: &mut Vec<Action>) {
+    fn online(&mut self, address: IpAddr) {
         let Some(holding) = self.held.get_mut(&address) else { return };
         holding.stage = Stage::Online;
         holding.deadline = Time::END;
-        let (epoch, reason) = (holding.epoch, holding.reason);
-        let took = now.since(holding.ordered);
-        self.refused.remove(&address);
         self.changed = true;
-        out.push(Action::Report(Report::Acquired { address, epoch, reason, took }));
+    }
+
+    /// Reports once that an online address was acquired.
+    fn report_acquired(&mut self, address: IpAddr, out: &mut Vec<Action>) {
+        let Some(holding) = self.held.get_mut(&address) else { return };
+        let Some(watch) = holding.watch.take() else { return };
+        let Holding { epoch, reason, from, by, .. } = *holding;
+        let phases = watch.into_phases();
+        self.refused.remove(&address);
+        out.push(Action::Report(Report::Acquired { address, epoch, reason, from, by, phases }));
+    }
+
+    fn lap(&mut self, now: Time, address: IpAddr, phase: ChangePhase) {
+        if let Some(holding) = self.held.get_mut(&address) {
+            holding.lap(now, phase);
+        }
     }
 
     /// Undoes an acquisition and refuses the address for a while, longer each time.
     fn fail(&mut self, now: Time, address: IpAddr, error: String, out: &mut Vec<Action>) {
-        let Some(epoch) = self.epoch(address) else { return };
+        let Some(holding) = self.held.get_mut(&address) else { return };
+        let phase = match holding.stage {
+            Stage::Configuring => ChangePhase::Configure,
+            Stage::Ready => ChangePhase::Wait,
+            Stage::Starting if holding.opened() => ChangePhase::Script,
+            Stage::Starting | Stage::Online => ChangePhase::Open,
+            Stage::Stopping | Stage::Clearing => return,
+        };
+        holding.lap(now, phase);
+        let phases = holding.watch.take().map(Stopwatch::into_phases).unwrap_or_default();
+        let Holding { epoch, from, by, .. } = *holding;
         let span = self
             .refused
             .get(&address)
             .map_or(REFUSE_FIRST, |refusal| (refusal.span * 2).min(REFUSE_LONGEST));
         self.refused.insert(address, Refusal { until: now + span, span });
-        self.clear(now, vec![address], Some(Reason::AcquireFailed), out);
-        out.push(Action::Report(Report::AcquireFailed { address, epoch, error }));
+        self.clear(now, vec![address], Some((Reason::AcquireFailed, None)), out);
+        let report = Report::AcquireFailed { address, epoch, from, by, phases, error };
+        out.push(Action::Report(report));
     }
 
-    /// Fences the addresses, all in one action, and begins to take them away. `reason`: none keeps
-    /// the one the release began with.
+    /// Fences the addresses, all in one action, and begins to take them away. `cause`: why, and
+    /// the leader that decided it, if one did; none keeps what the release began with.
     fn clear(
         &mut self,
         now: Time,
         addresses: Vec<IpAddr>,
-        reason: Option<Reason>,
+        cause: Option<(Reason, Option<HostId>)>,
         out: &mut Vec<Action>,
     ) {
         if addresses.is_empty() {
@@ -426,7 +542,9 @@ impl Holdings {
             let Some(holding) = self.held.get_mut(&address) else { continue };
             let was = holding.stage;
             let epoch = holding.epoch;
-            holding.reason = reason.unwrap_or(holding.reason);
+            if let Some((reason, by)) = cause {
+                holding.goes(now, reason, by);
+            }
             holding.stage = Stage::Clearing;
             let reason = holding.reason;
             let started = matches!(was, Stage::Starting | Stage::Online);
@@ -438,8 +556,11 @@ impl Holdings {
                 out.push(Action::RunScript { script, address, epoch, reason });
             }
             out.push(Action::Deconfigure { address, epoch });
-            if reason != Reason::AcquireFailed {
-                out.push(Action::Report(Report::Released { address, epoch, reason }));
+            if reason == Reason::AcquireFailed {
+                // That was reported, and it was never served.
+                holding.watch = None;
+            } else {
+                out.push(Action::Measure { address, epoch });
             }
         }
     }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use rais_common::time::Time;
 
-use super::{HostId, Message, MoveRefusal};
+use super::{HostId, Message, MoveRefusal, Phases};
 
 /// Something that happened outside.
 #[derive(Clone, Debug)]
@@ -44,6 +44,13 @@ pub enum Event {
         epoch: u64,
         /// Why.
         error: String,
+    },
+    /// [`Action::Measure`] was reached, and the turn it was in is done.
+    Measured {
+        /// The address.
+        address: IpAddr,
+        /// Its epoch.
+        epoch: u64,
     },
     /// An acquire or release script ended.
     ScriptEnded {
@@ -125,6 +132,14 @@ pub enum Action {
     },
     /// Data plane, inline: this one is no longer this host's.
     Forget(IpAddr),
+    /// Inline: report [`Event::Measured`] before any other event, so that it shows how long the
+    /// actions of this turn took.
+    Measure {
+        /// The address.
+        address: IpAddr,
+        /// Its epoch.
+        epoch: u64,
+    },
     /// Send a heartbeat over every control interface, unless the clock shows `renew_before` or
     /// later: what it says is out of date then, and the next turn will say so. If it left on at
     /// least one, and the clock, read again after sending, still shows less than `renew_before`,
@@ -214,6 +229,24 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All reasons.
+    pub const ALL: [Self; 14] = [
+        Self::Unserved,
+        Self::HostDown,
+        Self::Failback,
+        Self::Duplicate,
+        Self::Expired,
+        Self::Stuck,
+        Self::Balance,
+        Self::Operator,
+        Self::TestFailed,
+        Self::LeaseLapsed,
+        Self::Superseded,
+        Self::QuorumLost,
+        Self::Shutdown,
+        Self::AcquireFailed,
+    ];
+
     /// The word for it in events, status and `RAIS_REASON`.
     #[must_use]
     pub const fn word(self) -> &'static str {
@@ -235,6 +268,33 @@ impl Reason {
             Self::AcquireFailed => "acquire-failed",
         }
     }
+
+    /// The reason in words that go on after "because".
+    #[must_use]
+    pub const fn explained(self) -> &'static str {
+        match self {
+            Self::Unserved => "nobody served it",
+            Self::HostDown => "its holder fell silent",
+            Self::Failback => "its preferred host is available again",
+            Self::Duplicate => "several hosts had it",
+            Self::Expired => "it is no longer an address of the group",
+            Self::Stuck => "acquiring it took too long",
+            Self::Balance => "its holder had too much to do",
+            Self::Operator => "the operator asked for it",
+            Self::TestFailed => "the tests of its holder fail",
+            Self::LeaseLapsed => "the lease of its holder ran out",
+            Self::Superseded => "another host has the better claim to it",
+            Self::QuorumLost => "fewer hosts than the quorum are in sight",
+            Self::Shutdown => "the agent of its holder was told to end",
+            Self::AcquireFailed => "its last holder could not take it",
+        }
+    }
+
+    /// The reason that has this [`word`](Self::word).
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.word() == word)
+    }
 }
 
 impl fmt::Display for Reason {
@@ -251,7 +311,12 @@ pub enum Report {
     /// A host came into sight.
     HostUp(HostId),
     /// A host fell silent for the timeout.
-    HostDown(HostId),
+    HostDown {
+        /// Which.
+        host: HostId,
+        /// How long it had been silent when it was judged dead: at least the timeout.
+        silence: std::time::Duration,
+    },
     /// A host took its leave.
     HostLeft(HostId),
     /// This host, as leader, gave an order about an address.
@@ -268,6 +333,8 @@ pub enum Report {
         epoch: u64,
         /// Why.
         reason: Reason,
+        /// For an Acquire: for how long the address had been unserved, as far as this host knows.
+        phases: Phases,
     },
     /// An address is online on this host.
     Acquired {
@@ -277,8 +344,12 @@ pub enum Report {
         epoch: u64,
         /// Why it was assigned.
         reason: Reason,
+        /// Who had it last, as far as this host knows.
+        from: Option<HostId>,
+        /// The leader that decided it.
+        by: Option<HostId>,
         /// How long it took since the order.
-        took: std::time::Duration,
+        phases: Phases,
     },
     /// This host could not take an address.
     AcquireFailed {
@@ -286,10 +357,17 @@ pub enum Report {
         address: IpAddr,
         /// Its epoch.
         epoch: u64,
+        /// Who had it last, as far as this host knows.
+        from: Option<HostId>,
+        /// The leader that decided it.
+        by: Option<HostId>,
+        /// How long it took since the order; it failed in the last of them.
+        phases: Phases,
         /// In words.
         error: String,
     },
-    /// An address is no longer served by this host.
+    /// An address is no longer served by this host: it was withdrawn and taken off the interface,
+    /// or is still to be taken off, where that does not work at once.
     Released {
         /// The address.
         address: IpAddr,
@@ -297,6 +375,10 @@ pub enum Report {
         epoch: u64,
         /// Why.
         reason: Reason,
+        /// The leader that decided it; none: this host itself.
+        by: Option<HostId>,
+        /// How long it took since that was decided.
+        phases: Phases,
     },
     /// A release script or the interface failed; the address was withdrawn all the same.
     ReleaseFailed {

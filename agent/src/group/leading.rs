@@ -2,13 +2,14 @@
 //! itself directly.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use rais_common::time::Time;
 
 use super::control::{Decision, Member, Pending, Situation};
 use super::{
-    Action, Body, Group, HostId, MoveRefusal, ORDER_LIMIT, Order, OrderEntry, Placement, Report,
-    election,
+    Action, Body, Group, HostId, MoveRefusal, ORDER_LIMIT, Order, OrderEntry, Phases, Placement,
+    Report, election,
 };
 
 impl Group {
@@ -22,6 +23,9 @@ impl Group {
             self.refuse_move(asker, request.address, MoveRefusal::NoQuorum, out);
         }
         if !agreed || !self.may_hold(now) {
+            let served = |a: &IpAddr| self.holdings.epoch(*a).is_some() || self.members.lists(*a);
+            let unserved = self.database.iter().map(|(a, _)| a).filter(|a| !served(a));
+            self.control.unserved.update(now, unserved);
             return;
         }
         let own = self.own_info(now);
@@ -85,15 +89,21 @@ impl Group {
                     continue;
                 }
             };
-            let report = Report::Ordered { acquire, address, from, to, epoch, reason };
+            let phases = if acquire {
+                let fall = from.and_then(|from| self.members.fall(from));
+                self.control.unserved.phases(now, address, fall)
+            } else {
+                Phases::default()
+            };
+            let report = Report::Ordered { acquire, address, from, to, epoch, reason, phases };
             out.push(Action::Report(report));
             let entry = OrderEntry { address, epoch, reason };
             if to != self.settings.host {
                 orders.entry((to, acquire)).or_default().push(entry);
             } else if acquire {
-                self.acquire(now, &entry, out);
+                self.acquire(now, to, &entry, out);
             } else {
-                self.holdings.release(now, address, reason, out);
+                self.holdings.release(now, address, reason, Some(to), out);
             }
         }
         for ((to, acquire), entries) in orders {

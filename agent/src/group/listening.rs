@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use rais_common::time::Time;
 
+use super::holding::Assignment;
 use super::membership::Arrival;
 use super::placement::keeper;
 use super::{
@@ -152,16 +153,22 @@ impl Group {
                     self.database.assigned(entry.address, entry.epoch);
                 }
             } else if acquire {
-                self.acquire(now, entry, out);
+                self.acquire(now, from, entry, out);
             } else if self.holdings.epoch(entry.address).is_some_and(|held| held <= entry.epoch) {
-                self.holdings.release(now, entry.address, entry.reason, out);
+                self.holdings.release(now, entry.address, entry.reason, Some(from), out);
             }
         }
     }
 
-    /// Takes an address on, if this host can: a member, OK, not quiesced, within the quorum, not
+    /// Takes an address on as the leader `by` orders, if this host can: a member, OK, not quiesced, within the quorum, not
     /// serving it already, and not told before by somebody who knew more.
-    pub(super) fn acquire(&mut self, now: Time, entry: &OrderEntry, out: &mut Vec<Action>) {
+    pub(super) fn acquire(
+        &mut self,
+        now: Time,
+        by: HostId,
+        entry: &OrderEntry,
+        out: &mut Vec<Action>,
+    ) {
         let able = self.ok() && !self.quiesced && self.phase == Phase::Member && self.may_hold(now);
         let serving = self.holdings.epoch(entry.address).is_some();
         let stale = entry.epoch <= self.database.epoch(entry.address);
@@ -169,6 +176,8 @@ impl Group {
             return;
         }
         self.database.assigned(entry.address, entry.epoch);
-        self.holdings.acquire(now, entry.address, entry.epoch, entry.reason, out);
+        let from = self.database.get(entry.address).and_then(|known| known.last_holder);
+        let OrderEntry { address, epoch, reason } = *entry;
+        self.holdings.acquire(now, address, Assignment { epoch, reason, from, by }, out);
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rais_common::time::Time;
 
+use super::phases::Fall;
 use super::{HostId, HostInfo, Known, Phase};
 
 /// Most other hosts a group keeps track of; more are not heard.
@@ -40,16 +41,24 @@ pub(super) enum Arrival {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Departure {
     pub host: HostId,
-    /// It said goodbye first.
-    pub orderly: bool,
+    /// How it fell silent; none where it said goodbye first.
+    pub fall: Option<Fall>,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Membership {
     peers: BTreeMap<HostId, Peer>,
-    /// Boot and sequence of hosts that fell silent, so that neither can be replayed.
-    lost: BTreeMap<HostId, (u64, u64)>,
+    /// Hosts that are no longer in sight.
+    lost: BTreeMap<HostId, Lost>,
     hidden: BTreeMap<HostId, Hidden>,
+}
+
+/// What is remembered of a host that is no longer in sight.
+#[derive(Clone, Copy, Debug)]
+struct Lost {
+    /// Boot and sequence, so that neither can be replayed.
+    last: (u64, u64),
+    fall: Option<Fall>,
 }
 
 /// A host that another one in sight hears, and this one does not.
@@ -86,7 +95,7 @@ impl Membership {
     pub fn is_fresh(&self, id: HostId, boot: u64, sequence: u64) -> bool {
         let last = match self.peers.get(&id) {
             Some(peer) => Some((peer.boot, peer.sequence)),
-            None => self.lost.get(&id).copied(),
+            None => self.lost.get(&id).map(|lost| lost.last),
         };
         last.is_none_or(|last| (boot, sequence) > last)
     }
@@ -166,13 +175,21 @@ impl Membership {
         let mut departed = Vec::with_capacity(silent.len());
         for host in silent {
             if let Some(peer) = self.peers.remove(&host) {
-                departed.push(Departure { host, orderly: peer.info.phase == Phase::Leaving });
+                let orderly = peer.info.phase == Phase::Leaving;
+                let fall = Fall { judged: now, silence: now.since(peer.heard) };
+                let fall = (!orderly).then_some(fall);
+                departed.push(Departure { host, fall });
                 if self.lost.len() < LIMIT {
-                    self.lost.insert(host, (peer.boot, peer.sequence));
+                    self.lost.insert(host, Lost { last: (peer.boot, peer.sequence), fall });
                 }
             }
         }
         departed
+    }
+
+    /// How a host that is no longer in sight fell silent.
+    pub fn fall(&self, id: HostId) -> Option<Fall> {
+        self.lost.get(&id)?.fall
     }
 
     /// When the next host will have been silent for `timeout`.

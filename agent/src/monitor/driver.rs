@@ -184,6 +184,9 @@ impl Driver {
                     tracing::error!(%address, %error, "the address stays fenced on this host");
                 }
             }
+            Action::Measure { address, epoch } => {
+                return Outcome::Happened(Event::Measured { address, epoch });
+            }
             Action::Heartbeat { message, lease_until, renew_before } => {
                 return self.heartbeat(now, &message, lease_until, renew_before);
             }

@@ -7,8 +7,8 @@ use tokio::sync::mpsc;
 
 use super::scripts::{Notice, Scripts};
 use crate::clock;
-use crate::events::{self, Event as Record, EventLog};
-use crate::group::{HostId, Report};
+use crate::events::{self, Event as Record, EventLog, PhaseTimes};
+use crate::group::{ChangePhase, HostId, Phases, Report};
 
 /// Most reports that wait to be written down.
 const QUEUE: usize = 8_192;
@@ -46,7 +46,7 @@ fn notice(report: &Report) -> Option<Notice> {
         Report::CannotAssign(address) => Some(Notice::CannotAssign(*address)),
         Report::Leader(_)
         | Report::HostUp(_)
-        | Report::HostDown(_)
+        | Report::HostDown { .. }
         | Report::HostLeft(_)
         | Report::Ordered { .. }
         | Report::Acquired { .. }
@@ -77,7 +77,10 @@ fn event(group: &str, host: HostId, report: Report) -> Record {
         Report::Leader(Some(leader)) => about("leader", leader),
         Report::Leader(None) => kind("no-leader"),
         Report::HostUp(who) => about("host-up", who),
-        Report::HostDown(who) => about("host-down", who),
+        Report::HostDown { host, silence } => {
+            let phases = Phases::from([(ChangePhase::Silence, silence)]);
+            timed(about("host-down", host), &phases)
+        }
         Report::HostLeft(who) => about("host-left", who),
         Report::TestFailed { detail } => with("test-failed", detail),
         Report::TestPassed => kind("test-passed"),
@@ -113,30 +116,37 @@ fn about_address(base: Record, host: HostId, report: Report) -> Record {
     let kind = |kind: &str| Record { kind: kind.to_owned(), ..base.clone() };
     let with = |name: &str, detail: String| Record { detail: Some(detail), ..kind(name) };
     match report {
-        Report::Ordered { acquire, from, to, epoch, reason, .. } => Record {
+        Report::Ordered { acquire, from, to, epoch, reason, phases, .. } => Record {
             from: from.map(|h| h.0),
             to: acquire.then_some(to.0),
             reason: Some(reason.word().to_owned()),
             epoch: Some(epoch),
             decided_by: me,
-            ..kind(if acquire { "acquire-ordered" } else { "release-ordered" })
+            ..timed(kind(if acquire { "acquire-ordered" } else { "release-ordered" }), &phases)
         },
-        Report::Acquired { epoch, reason, took, .. } => Record {
+        Report::Acquired { epoch, reason, from, by, phases, .. } => Record {
+            from: from.map(|h| h.0),
             to: me,
             reason: Some(reason.word().to_owned()),
             epoch: Some(epoch),
-            took_ms: Some(millis(took)),
-            ..kind("acquired")
+            decided_by: by.map(|h| h.0),
+            ..timed(kind("acquired"), &phases)
         },
-        Report::Released { epoch, reason, .. } => Record {
+        Report::Released { epoch, reason, by, phases, .. } => Record {
             from: me,
             reason: Some(reason.word().to_owned()),
             epoch: Some(epoch),
-            ..kind("released")
+            decided_by: by.map(|h| h.0).or(me),
+            ..timed(kind("released"), &phases)
         },
-        Report::AcquireFailed { epoch, error, .. } => {
-            Record { to: me, epoch: Some(epoch), ..with("acquire-failed", error) }
-        }
+        Report::AcquireFailed { epoch, from, by, phases, error, .. } => Record {
+            from: from.map(|h| h.0),
+            to: me,
+            epoch: Some(epoch),
+            decided_by: by.map(|h| h.0),
+            failed_in: phases.last().map(|phase| phase.word().to_owned()),
+            ..timed(with("acquire-failed", error), &phases)
+        },
         Report::ReleaseFailed { epoch, error, .. } => {
             Record { from: me, epoch: Some(epoch), ..with("release-failed", error) }
         }
@@ -149,7 +159,7 @@ fn about_address(base: Record, host: HostId, report: Report) -> Record {
         // Not about an address.
         Report::Leader(_)
         | Report::HostUp(_)
-        | Report::HostDown(_)
+        | Report::HostDown { .. }
         | Report::HostLeft(_)
         | Report::TestFailed { .. }
         | Report::TestPassed
@@ -160,8 +170,16 @@ fn about_address(base: Record, host: HostId, report: Report) -> Record {
     }
 }
 
+/// Adds how long it took, where that was measured.
+fn timed(record: Record, phases: &Phases) -> Record {
+    let times = phases.iter().map(|(phase, span)| (phase.word().to_owned(), millis(span)));
+    let took_ms = (!phases.is_empty()).then(|| millis(phases.total()));
+    Record { took_ms, phases: PhaseTimes(times.collect()), ..record }
+}
+
+/// Milliseconds, to the microsecond.
 fn millis(span: Duration) -> f64 {
-    span.as_secs_f64() * 1_000.0
+    (span.as_secs_f64() * 1e6).round() / 1e3
 }
 
 fn hex(mac: [u8; 6]) -> String {

@@ -97,6 +97,9 @@ impl Cluster {
             Action::Forget(address) => {
                 self.hosts[index].plane.forget(address).expect("memory does not fail");
             }
+            Action::Measure { address, epoch } => {
+                self.hosts[index].inbox.push_front(Event::Measured { address, epoch });
+            }
             Action::Heartbeat { message, lease_until, renew_before } => {
                 let in_time = self.hosts[index].clock.at(self.now) < renew_before;
                 if in_time && self.send(index, &message) {

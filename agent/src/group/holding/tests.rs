@@ -3,6 +3,7 @@
 
 use std::net::Ipv4Addr;
 
+use super::super::Phases;
 use super::*;
 
 const LIMIT: Duration = Duration::from_secs(10);
@@ -19,6 +20,15 @@ fn holdings(scripts: bool) -> Holdings {
     Holdings::new(Limits { action: LIMIT, acquire_script: scripts, release_script: scripts })
 }
 
+/// Host 1 gives it, host 9 had it.
+fn assigned(epoch: u64) -> Assignment {
+    Assignment { epoch, reason: Reason::Unserved, from: Some(host(9)), by: host(1) }
+}
+
+fn host(n: u8) -> HostId {
+    HostId(IpAddr::V4(Ipv4Addr::new(10, 77, 0, n)))
+}
+
 fn failed() -> Result<(), String> {
     Err("no".to_owned())
 }
@@ -31,6 +41,7 @@ fn words(actions: &[Action]) -> Vec<&'static str> {
             Action::Fence(_) => "fence",
             Action::Open { .. } => "open",
             Action::Forget(_) => "forget",
+            Action::Measure { .. } => "measure",
             Action::Configure { .. } => "configure",
             Action::Deconfigure { .. } => "deconfigure",
             Action::RunScript { script: AddressScript::Acquire, .. } => "acquire script",
@@ -49,7 +60,7 @@ fn words(actions: &[Action]) -> Vec<&'static str> {
 fn brought_to(stage: Stage, scripts: bool) -> Holdings {
     let mut holdings = holdings(scripts);
     let out = &mut Vec::new();
-    holdings.acquire(at(0), addr(1), 7, Reason::Unserved, out);
+    holdings.acquire(at(0), addr(1), assigned(7), out);
     if stage == Stage::Configuring {
         return holdings;
     }
@@ -61,9 +72,10 @@ fn brought_to(stage: Stage, scripts: bool) -> Holdings {
     if stage == Stage::Starting {
         return holdings;
     }
+    holdings.measured(at(0), addr(1), 7, out);
     holdings.script_ended(at(0), AddressScript::Acquire, addr(1), 7, Ok(()), out);
     match stage {
-        Stage::Stopping => holdings.release(at(0), addr(1), Reason::Failback, out),
+        Stage::Stopping => holdings.release(at(0), addr(1), Reason::Failback, None, out),
         Stage::Clearing => {
             holdings.withdraw_all(at(0), Reason::LeaseLapsed, out);
         }
@@ -83,7 +95,7 @@ fn acquire() {
     for scripts in [false, true] {
         let mut holdings = holdings(scripts);
         let mut out = Vec::new();
-        holdings.acquire(at(0), addr(1), 7, Reason::Unserved, &mut out);
+        holdings.acquire(at(0), addr(1), assigned(7), &mut out);
         assert_eq!(words(&out), ["fence", "configure"]);
         assert_eq!(holdings.served()[0].state, AddressState::Acquiring);
         out.clear();
@@ -92,13 +104,19 @@ fn acquire() {
         assert_eq!(holdings.ready(), [addr(1)]);
         holdings.open(at(1), addr(1), &mut out);
         if scripts {
-            assert_eq!(words(&out), ["open", "announce", "acquire script"]);
+            assert_eq!(words(&out), ["open", "announce", "measure", "acquire script"]);
             assert_eq!(holdings.served()[0].state, AddressState::Acquiring);
             out.clear();
             holdings.script_ended(at(2), AddressScript::Acquire, addr(1), 7, Ok(()), &mut out);
             assert_eq!(words(&out), ["acquired"]);
         } else {
-            assert_eq!(words(&out), ["open", "announce", "acquired"]);
+            assert_eq!(words(&out), ["open", "announce", "measure"]);
+            assert_eq!(holdings.served()[0].state, AddressState::Online);
+            out.clear();
+            holdings.measured(at(2), addr(1), 7, &mut out);
+            assert_eq!(words(&out), ["acquired"]);
+            holdings.measured(at(3), addr(1), 7, &mut out);
+            assert_eq!(words(&out), ["acquired"], "once");
         }
         assert_eq!(holdings.served()[0].state, AddressState::Online);
         assert_eq!(holdings.epoch(addr(1)), Some(7));
@@ -126,6 +144,132 @@ fn acquire_fails() {
     }
 }
 
+/// The one report among these actions.
+fn report(actions: &[Action]) -> Report {
+    let mut reports = actions.iter().filter_map(|action| match action {
+        Action::Report(report) => Some(report.clone()),
+        _ => None,
+    });
+    let report = reports.next().unwrap();
+    assert_eq!(reports.next(), None);
+    report
+}
+
+fn phases<const N: usize>(spans: [(ChangePhase, u64); N]) -> Phases {
+    Phases::from(spans.map(|(phase, ms)| (phase, Duration::from_millis(ms))))
+}
+
+// order at 10; in place at 13; nobody else lists it, at once or at 53; opened and announced 1 ms
+// later, the script 20 ms after that → the phases. Without a script there is no such phase.
+#[test]
+fn phases_of_an_acquisition() {
+    let open = |scripts, open_at| {
+        let (mut holdings, mut out) = (holdings(scripts), Vec::new());
+        holdings.acquire(at(10), addr(1), assigned(7), &mut out);
+        holdings.configured(at(13), addr(1), 7, Ok(()), &mut out);
+        holdings.open(at(open_at), addr(1), &mut out);
+        holdings.measured(at(open_at + 1), addr(1), 7, &mut out);
+        let script = AddressScript::Acquire;
+        holdings.script_ended(at(open_at + 21), script, addr(1), 7, Ok(()), &mut out);
+        report(&out)
+    };
+    let acquired = |phases| {
+        let (address, reason) = (addr(1), Reason::Unserved);
+        let (from, by) = (Some(host(9)), Some(host(1)));
+        Report::Acquired { address, epoch: 7, reason, from, by, phases }
+    };
+    let script = (ChangePhase::Script, 20);
+    let (configure, opened) = ((ChangePhase::Configure, 3), (ChangePhase::Open, 1));
+    let wait = (ChangePhase::Wait, 40);
+    assert_eq!(open(false, 13), acquired(phases([configure, opened])));
+    assert_eq!(open(false, 53), acquired(phases([configure, wait, opened])));
+    assert_eq!(open(true, 13), acquired(phases([configure, opened, script])));
+    assert_eq!(open(true, 53), acquired(phases([configure, wait, opened, script])));
+    assert_eq!(phases([configure, wait, opened, script]).total(), Duration::from_millis(64));
+}
+
+// stage in which it fails at 9, having reached it at 0 → the last phase is that one
+#[test]
+fn phases_of_a_failure() {
+    type Failure = fn(&mut Holdings, &mut Vec<Action>);
+    let configure: Failure = |h, out| h.configured(at(9), addr(1), 7, failed(), out);
+    let late: Failure = |h, out| h.tick(at(10_000), out);
+    let open: Failure = |h, out| h.open_failed(at(9), addr(1), 7, "no".to_owned(), out);
+    let script: Failure = |h, out| {
+        h.measured(at(2), addr(1), 7, out);
+        h.script_ended(at(9), AddressScript::Acquire, addr(1), 7, failed(), out);
+    };
+    let in_place = (ChangePhase::Configure, 0);
+    for (stage, scripts, failure, expected) in [
+        (Stage::Configuring, true, configure, phases([(ChangePhase::Configure, 9)])),
+        (Stage::Ready, true, late, phases([in_place, (ChangePhase::Wait, 10_000)])),
+        (Stage::Starting, true, open, phases([in_place, (ChangePhase::Open, 9)])),
+        (
+            Stage::Starting,
+            true,
+            script,
+            phases([in_place, (ChangePhase::Open, 2), (ChangePhase::Script, 7)]),
+        ),
+        // Without a script it is listed as online by then.
+        (Stage::Starting, false, open, phases([in_place, (ChangePhase::Open, 9)])),
+    ] {
+        let (mut holdings, mut out) = (brought_to(stage, scripts), Vec::new());
+        failure(&mut holdings, &mut out);
+        let Report::AcquireFailed { from, by, phases, .. } = report(&out) else {
+            panic!("{stage:?}: {out:?}")
+        };
+        assert_eq!((from, by, phases), (Some(host(9)), Some(host(1)), expected), "{stage:?}");
+        out.clear();
+        holdings.measured(at(11_000), addr(1), 7, &mut out);
+        holdings.deconfigured(at(11_000), addr(1), 7, Ok(()), &mut out);
+        assert_eq!(words(&out), ["forget"], "it was never served");
+    }
+}
+
+// The leader wants it at 5: the script until 25, the data plane closed at 26, off at 29.
+#[test]
+fn phases_of_a_release() {
+    let script = (ChangePhase::Script, 20);
+    let (withdraw, off) = ((ChangePhase::Withdraw, 1), (ChangePhase::Deconfigure, 3));
+    for (scripts, expected) in
+        [(false, phases([withdraw, off])), (true, phases([script, withdraw, off]))]
+    {
+        let mut holdings = brought_to(Stage::Online, scripts);
+        let mut out = Vec::new();
+        let begun = if scripts { 5 } else { 25 };
+        holdings.release(at(begun), addr(1), Reason::Failback, Some(host(1)), &mut out);
+        if scripts {
+            holdings.script_ended(at(25), AddressScript::Release, addr(1), 7, Ok(()), &mut out);
+        }
+        holdings.measured(at(26), addr(1), 7, &mut out);
+        holdings.deconfigured(at(29), addr(1), 7, Ok(()), &mut out);
+        let (address, reason, by) = (addr(1), Reason::Failback, Some(host(1)));
+        let released = Report::Released { address, epoch: 7, reason, by, phases: expected };
+        assert_eq!(report(&out), released);
+    }
+}
+
+// Withdrawn at once, at 5, from a stage → the script comes after; one that runs already is counted
+// with the part before. This host decides it itself.
+#[test]
+fn phases_of_a_withdrawal() {
+    let (withdraw, off) = ((ChangePhase::Withdraw, 1), (ChangePhase::Deconfigure, 3));
+    for (stage, expected) in [
+        (Stage::Online, phases([withdraw, (ChangePhase::Script, 19), off])),
+        (Stage::Stopping, phases([(ChangePhase::Script, 24), withdraw, off])),
+    ] {
+        let mut holdings = brought_to(stage, true);
+        let mut out = Vec::new();
+        holdings.withdraw_all(at(5), Reason::LeaseLapsed, &mut out);
+        holdings.measured(at(6), addr(1), 7, &mut out);
+        holdings.script_ended(at(25), AddressScript::Release, addr(1), 7, Ok(()), &mut out);
+        holdings.deconfigured(at(28), addr(1), 7, Ok(()), &mut out);
+        let (address, reason) = (addr(1), Reason::LeaseLapsed);
+        let released = Report::Released { address, epoch: 7, reason, by: None, phases: expected };
+        assert_eq!(report(&out), released, "{stage:?}");
+    }
+}
+
 // Results for another epoch, or that come too late → nothing.
 #[test]
 fn stale_results() {
@@ -148,8 +292,8 @@ fn stale_results() {
 // stage, release script → what an order to release does at once
 #[test]
 fn release() {
-    let clear = ["fence", "deconfigure", "released"].as_slice();
-    let after_script = ["fence", "release script", "deconfigure", "released"].as_slice();
+    let clear = ["fence", "deconfigure", "measure"].as_slice();
+    let after_script = ["fence", "release script", "deconfigure", "measure"].as_slice();
     for (stage, scripts, expected) in [
         (Stage::Configuring, true, clear),
         (Stage::Ready, true, clear),
@@ -161,7 +305,7 @@ fn release() {
     ] {
         let mut holdings = brought_to(stage, scripts);
         let mut out = Vec::new();
-        holdings.release(at(1), addr(1), Reason::Failback, &mut out);
+        holdings.release(at(1), addr(1), Reason::Failback, None, &mut out);
         assert_eq!(words(&out), expected, "{stage:?}");
     }
 }
@@ -170,8 +314,8 @@ fn release() {
 #[test]
 fn release_ends() {
     for (result, expected) in [
-        (Ok(()), ["fence", "deconfigure", "released"].as_slice()),
-        (failed(), ["release failed", "fence", "deconfigure", "released"].as_slice()),
+        (Ok(()), ["fence", "deconfigure", "measure"].as_slice()),
+        (failed(), ["release failed", "fence", "deconfigure", "measure"].as_slice()),
     ] {
         let mut holdings = brought_to(Stage::Stopping, true);
         assert_eq!(holdings.served()[0].state, AddressState::Releasing);
@@ -181,7 +325,7 @@ fn release_ends() {
         assert_eq!(holdings.served(), []);
         out.clear();
         holdings.deconfigured(at(2), addr(1), 7, Ok(()), &mut out);
-        assert_eq!(words(&out), ["forget"]);
+        assert_eq!(words(&out), ["released", "forget"]);
         assert!(holdings.is_empty());
     }
 }
@@ -194,7 +338,7 @@ fn withdraw() {
     {
         let mut holdings = brought_to(stage, true);
         let mut out = Vec::new();
-        holdings.acquire(at(0), addr(2), 1, Reason::Unserved, &mut out);
+        holdings.acquire(at(0), addr(2), assigned(1), &mut out);
         out.clear();
         assert_eq!(holdings.withdraw_all(at(1), Reason::LeaseLapsed, &mut out), 2);
         assert_eq!(out.first(), Some(&Action::Fence(vec![addr(1), addr(2)])), "{stage:?}");
@@ -210,9 +354,9 @@ fn acquire_while_clearing() {
     let mut holdings = brought_to(Stage::Clearing, false);
     let mut out = Vec::new();
     assert_eq!(holdings.epoch(addr(1)), None);
-    holdings.acquire(at(1), addr(1), 8, Reason::Unserved, &mut out);
+    holdings.acquire(at(1), addr(1), assigned(8), &mut out);
     holdings.deconfigured(at(2), addr(1), 7, Ok(()), &mut out);
-    assert_eq!(words(&out), ["fence", "configure"]);
+    assert_eq!(words(&out), ["released", "fence", "configure"]);
     assert_eq!(stage_of(&holdings), Some(Stage::Configuring));
 }
 
@@ -226,10 +370,10 @@ fn overdue() {
         (
             Stage::Stopping,
             10_000,
-            &["announce", "release failed", "fence", "deconfigure", "released"],
+            &["announce", "release failed", "fence", "deconfigure", "measure"],
         ),
         // The script that goes before it may take as long again.
-        (Stage::Clearing, 20_000, &["deconfigure"]),
+        (Stage::Clearing, 20_000, &["released", "deconfigure"]),
     ] {
         let mut holdings = brought_to(stage, true);
         let mut early = Vec::new();
@@ -250,13 +394,16 @@ fn deconfigure_again() {
     let mut holdings = brought_to(Stage::Clearing, false);
     let mut out = Vec::new();
     holdings.deconfigured(at(5), addr(1), 7, failed(), &mut out);
-    assert_eq!(words(&out), ["release failed"]);
+    assert_eq!(words(&out), ["released", "release failed"]);
     out.clear();
     holdings.tick(at(1_004), &mut out);
     assert!(out.is_empty());
     holdings.tick(at(1_005), &mut out);
     assert_eq!(words(&out), ["deconfigure"]);
     assert!(!holdings.is_empty());
+    out.clear();
+    holdings.deconfigured(at(1_010), addr(1), 7, Ok(()), &mut out);
+    assert_eq!(words(&out), ["forget"], "released is said once");
 }
 
 // Opened at 0 → announced again at these milliseconds, and no more.
@@ -302,9 +449,10 @@ fn refusal_backs_off() {
     let out = &mut Vec::new();
     let mut now = at(0);
     let try_it = |holdings: &mut Holdings, now: Time, result, out: &mut Vec<Action>| {
-        holdings.acquire(now, addr(1), 7, Reason::Unserved, out);
+        holdings.acquire(now, addr(1), assigned(7), out);
         holdings.configured(now, addr(1), 7, result, out);
         holdings.open(now, addr(1), out);
+        holdings.measured(now, addr(1), 7, out);
     };
     for seconds in [10, 20, 40, 80, 160, 320, 600, 600] {
         try_it(&mut holdings, now, failed(), out);
