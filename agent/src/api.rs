@@ -107,6 +107,13 @@ pub struct Request {
     /// With [`Command::Events`]: those to come, too.
     #[serde(default)]
     pub follow: bool,
+    /// With `follow`: only events after the one of this number, if they are those of `log`. A
+    /// reader goes on so where it was cut off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<u64>,
+    /// With `after`: [`Reply::log`] of the event of that number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<u64>,
     /// With [`Command::Move`]: what.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<IpAddr>,
@@ -132,6 +139,9 @@ pub struct Reply {
     /// To [`Command::Events`] with `follow`: one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<Event>,
+    /// To [`Command::Events`]: [`EventLog::id`], another after each start of the agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<u64>,
     /// So many events before these are no longer kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missed: Option<u64>,
@@ -223,11 +233,13 @@ impl Client {
                 Some(Ok(line)) => parse(&line),
             };
             match request {
-                Ok(Request { cmd: Command::Events, follow: true, group, .. }) => {
+                Ok(Request { cmd: Command::Events, follow: true, group, after, log, .. }) => {
                     if let Err(reason) = known(control, group.as_deref()).await {
                         return self.send(&Reply::refused(reason)).await;
                     }
-                    return self.follow(control.events(), group.as_deref()).await;
+                    let same = log == Some(control.events().id());
+                    let after = after.filter(|_| same).unwrap_or(0);
+                    return self.follow(control.events(), group.as_deref(), after).await;
                 }
                 Ok(request) => {
                     let reply = answer(control, request, self.may_change).await;
@@ -255,13 +267,18 @@ impl Client {
         timeout(IDLE, self.write.write_all(&line(reply)?)).await?
     }
 
-    /// Sends all events, then each as it happens, until the client goes or does not take them.
-    async fn follow(mut self, log: &EventLog, group: Option<&str>) -> io::Result<()> {
+    /// Sends all events after one, then each as it happens, until the client goes or does not take
+    /// them.
+    async fn follow(
+        mut self,
+        log: &EventLog,
+        group: Option<&str>,
+        mut after: u64,
+    ) -> io::Result<()> {
         let mut news = log.follow();
-        let mut after = 0;
         loop {
             let page = log.after(after, PAGE);
-            // At the start nothing has been missed: the client asks for what there is.
+            // Who asks for what there is has missed nothing.
             if page.missed > 0 && after > 0 {
                 self.send(&Reply { missed: Some(page.missed), ..Reply::done() }).await?;
             }
@@ -269,7 +286,7 @@ impl Client {
                 after = event.seq;
                 if group.is_none_or(|group| group == event.group) {
                     let event = Some(Event::clone(event));
-                    self.send(&Reply { event, ..Reply::done() }).await?;
+                    self.send(&Reply { event, log: Some(log.id()), ..Reply::done() }).await?;
                 }
             }
             if !page.events.is_empty() {
@@ -373,6 +390,7 @@ fn kept(log: &EventLog, group: Option<&str>) -> Reply {
     Reply {
         events: Some(events.map(|event| Event::clone(event)).collect()),
         missed: Some(page.missed),
+        log: Some(log.id()),
         ..Reply::done()
     }
 }

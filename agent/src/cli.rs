@@ -173,6 +173,8 @@ fn request(cmd: rais::api::Command, group: Option<&str>) -> rais::api::Request {
         cmd,
         group: group.map(str::to_owned),
         follow: false,
+        after: None,
+        log: None,
         address: None,
         host: None,
     }

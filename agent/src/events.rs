@@ -9,6 +9,7 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio::sync::watch;
 
+use crate::clock;
 use crate::group::Reason;
 
 /// How many records an [`EventLog`] keeps.
@@ -170,6 +171,8 @@ pub fn rfc3339(wall_nanos: u64) -> String {
 /// events and is told how many.
 #[derive(Debug)]
 pub struct EventLog {
+    /// See [`EventLog::id`].
+    id: u64,
     kept: Mutex<VecDeque<Arc<Event>>>,
     /// Sequence number of the latest event.
     latest: watch::Sender<u64>,
@@ -177,7 +180,7 @@ pub struct EventLog {
 
 impl Default for EventLog {
     fn default() -> Self {
-        Self { kept: Mutex::default(), latest: watch::Sender::new(0) }
+        Self { id: clock::wall_nanos(), kept: Mutex::default(), latest: watch::Sender::new(0) }
     }
 }
 
@@ -195,6 +198,13 @@ impl EventLog {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Tells this log from that of an agent that ran before or will run later: sequence numbers
+    /// of different logs have nothing to do with each other.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.id
     }
 
     /// Adds `event`, whose sequence number it sets, and wakes those who follow. Takes a lock that

@@ -71,7 +71,16 @@ impl Drop for Dir {
 }
 
 fn request(cmd: Command) -> Request {
-    Request { v: VERSION, cmd, group: None, follow: false, address: None, host: None }
+    Request {
+        v: VERSION,
+        cmd,
+        group: None,
+        follow: false,
+        after: None,
+        log: None,
+        address: None,
+        host: None,
+    }
 }
 
 /// Runs `client` on a thread of its own against a server for `fake`.
@@ -179,6 +188,27 @@ async fn events_are_kept_and_followed() {
             let refused = ask_once(socket, &none).unwrap_err().to_string();
             assert_eq!(refused, "there is no group `ftp`; there are: web, mail");
         }
+    })
+    .await;
+}
+
+// A reader that was cut off after event 1 → goes on after it; of another log → from the beginning.
+#[tokio::test]
+async fn a_follower_goes_on_where_it_was() {
+    with_server("goes-on", Fake::default(), |socket, fake| {
+        fake.log.push(Event::default());
+        fake.log.push(Event::default());
+        let first = |after, log| {
+            let follow = Request { follow: true, after, log, ..request(Command::Events) };
+            let reply = ask(socket, &follow).unwrap().next_reply().unwrap().unwrap();
+            (reply.event.unwrap().seq, reply.log)
+        };
+        let (seq, log) = first(None, None);
+        assert_eq!(seq, 1);
+        assert!(log.is_some());
+        assert_eq!(first(Some(1), log), (2, log));
+        assert_eq!(first(Some(1), log.map(|id| id - 1)), (1, log));
+        assert_eq!(first(Some(1), None), (1, log));
     })
     .await;
 }

@@ -101,6 +101,9 @@ impl Bench {
                     Action::Heartbeat { lease_until, renew_before, .. } if now < renew_before => {
                         results.push(Event::HeartbeatSent { at: now, lease_until });
                     }
+                    Action::Measure { address, epoch } => {
+                        results.push(Event::Measured { address, epoch });
+                    }
                     Action::Configure { address, epoch } => {
                         results.push(Event::Configured { address, epoch, result: Ok(()) });
                     }
@@ -519,4 +522,39 @@ fn reason_for_what_the_leader_lost_itself() {
         _ => None,
     });
     assert_eq!(ordered, Some((Some(host(5)), host(7), Reason::TestFailed)));
+}
+
+// The leader serves an address and falls silent, at 351 ms; this host leads after it, from 701 ms
+// on, and waits for host 7, which follows it at 1,000 ms.
+#[test]
+fn time_before_an_order() {
+    let mut bench = Bench::member(settings(), true);
+    bench.hear(1, listing(Phase::Member, AddressState::Online, 4));
+    assert_eq!(bench.now, 351);
+    let mut said = Vec::new();
+    while bench.now < 1_000 {
+        bench.now += 1;
+        if bench.now.is_multiple_of(H) {
+            let mut other = leader_info();
+            other.host.leader = Some(host(if bench.now < 1_000 { 1 } else { 5 }));
+            said.extend(bench.hear(7, Body::Info(Box::new(other))));
+        }
+        if at(bench.now) >= bench.group.next_deadline() {
+            said.extend(bench.give(Event::Tick));
+        }
+    }
+    let ms = Duration::from_millis;
+    let fell = Report::HostDown { host: host(1), silence: ms(T) };
+    assert!(reports(&said).contains(&&fell), "{said:?}");
+    let before: BTreeMap<IpAddr, &Phases> = reports(&said)
+        .into_iter()
+        .filter_map(|report| match report {
+            Report::Ordered { acquire: true, address, phases, .. } => Some((*address, phases)),
+            _ => None,
+        })
+        .collect();
+    let decision = (ChangePhase::Decision, ms(299));
+    assert_eq!(*before[&addr(9)], Phases::from([(ChangePhase::Silence, ms(T)), decision]));
+    // Nobody has had it: nobody's silence.
+    assert_eq!(*before[&addr(5)], Phases::from([decision]));
 }

@@ -91,6 +91,15 @@ impl Bench {
         self.room.submit(Job::Script { script, address, epoch, reason: Reason::Failback }).unwrap();
     }
 
+    /// Waits until a notice, of whose end nothing tells, has made the file `last`.
+    async fn wait_last(&self) {
+        let end = crate::clock::now() + LONG;
+        while !self.directory.join("last").exists() {
+            assert!(crate::clock::now() < end);
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
     /// The lines of the file that the scripts write to.
     fn lines(&self) -> Vec<String> {
         let text = std::fs::read_to_string(self.directory.join("log")).unwrap_or_default();
@@ -118,6 +127,9 @@ fn script(directory: &Path, name: &str, text: &str) -> PathBuf {
     assert!(status.success());
     path
 }
+
+/// Writes down what a script is told.
+const ENVIRONMENT: &str = "env | grep ^RAIS_ | sort > $dir/log";
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -257,23 +269,50 @@ async fn a_code_a_signal_and_a_missing_program_are_told_apart() {
 
 #[tokio::test]
 async fn environment_of_an_address_script() {
-    let fake = Arc::new(Fake::default());
-    let text = "env | grep ^RAIS_ | sort > $dir/log";
-    let mut bench = Bench::new("environment", &fake, &[("acquire", text)], LONG);
-    bench.run(AddressScript::Acquire, ADDRESSES[0], 12);
-    bench.event().await;
-    assert_eq!(
-        bench.lines(),
-        [
-            "RAIS_ADDRESS=192.0.2.1",
-            "RAIS_EPOCH=12",
-            "RAIS_EVENT=acquire",
-            "RAIS_GROUP=web",
-            "RAIS_HOST=10.77.0.1",
-            "RAIS_INTERFACE=eth0",
-            "RAIS_REASON=failback",
-        ]
-    );
+    for (script, name) in [(AddressScript::Acquire, "acquire"), (AddressScript::Release, "release")]
+    {
+        let fake = Arc::new(Fake::default());
+        let mut bench = Bench::new(&format!("env-{name}"), &fake, &[(name, ENVIRONMENT)], LONG);
+        bench.run(script, ADDRESSES[0], 12);
+        bench.event().await;
+        assert_eq!(
+            bench.lines(),
+            [
+                "RAIS_ADDRESS=192.0.2.1",
+                "RAIS_EPOCH=12",
+                &format!("RAIS_EVENT={name}"),
+                "RAIS_GROUP=web",
+                "RAIS_HOST=10.77.0.1",
+                "RAIS_INTERFACE=eth0",
+                "RAIS_REASON=failback",
+            ]
+        );
+    }
+}
+
+// A notice is about no assignment: it has no epoch, and about the whole host no address.
+#[tokio::test]
+async fn environment_of_a_notice() {
+    let detail = "http: refused".to_owned();
+    for (name, notice, reason, address) in [
+        ("test_failed", Notice::TestFailed { detail }, "http: refused", None),
+        (
+            "cannot_assign",
+            Notice::CannotAssign(ADDRESSES[0]),
+            "no host can take it",
+            Some("RAIS_ADDRESS=192.0.2.1"),
+        ),
+    ] {
+        let fake = Arc::new(Fake::default());
+        let text = format!("{ENVIRONMENT}; touch $dir/last");
+        let bench = Bench::new(&format!("env-{name}"), &fake, &[(name, &text)], LONG);
+        bench.room.submit(Job::Notice(notice)).unwrap();
+        bench.wait_last().await;
+        let (event, reason) = (format!("RAIS_EVENT={name}"), format!("RAIS_REASON={reason}"));
+        let rest = ["RAIS_GROUP=web", "RAIS_HOST=10.77.0.1", "RAIS_INTERFACE=eth0", &reason];
+        let expected: Vec<&str> = address.into_iter().chain([&*event]).chain(rest).collect();
+        assert_eq!(bench.lines(), expected);
+    }
 }
 
 #[tokio::test]
@@ -286,11 +325,7 @@ async fn notices_run_in_order_and_apart_from_addresses() {
     let detail = "http: refused".to_owned();
     bench.room.submit(Job::Notice(Notice::TestFailed { detail })).unwrap();
     bench.room.submit(Job::Notice(Notice::CannotAssign(ADDRESSES[0]))).unwrap();
-    let end = crate::clock::now() + LONG;
-    while !bench.directory.join("last").exists() {
-        assert!(crate::clock::now() < end);
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
+    bench.wait_last().await;
     assert_eq!(bench.lines(), ["test_failed http: refused", "cannot_assign 192.0.2.1"]);
 }
 
