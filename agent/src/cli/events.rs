@@ -43,35 +43,43 @@ pub(super) fn main(args: &EventsArgs) -> anyhow::Result<()> {
 fn follow(args: &EventsArgs, mut request: Request) -> anyhow::Result<()> {
     let socket = &args.socket.socket;
     let mut answers = ask(socket, &request)?;
+    let mut told = false;
     loop {
-        until_cut_off(args, &mut answers, &mut request)?;
-        tell("the agent has gone; waiting until it is there again");
+        let heard = until_cut_off(args, &mut answers, &mut request)?;
+        // An agent that is just ending may take a connection and close it again.
+        if heard || !told {
+            tell("the agent has gone; waiting until it is there again");
+            told = true;
+        }
         answers = loop {
+            pause();
             match ask(socket, &request) {
-                Err(AskError::NoAgent { .. } | AskError::Broken(_)) => pause(),
+                Err(AskError::NoAgent { .. } | AskError::Broken(_)) => {}
                 result => break result?,
             }
         };
     }
 }
 
-/// Shows what comes and notes in `request` where to go on.
+/// Shows what comes and notes in `request` where to go on. False where nothing came.
 fn until_cut_off(
     args: &EventsArgs,
     answers: &mut Answers,
     request: &mut Request,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<bool> {
+    let mut heard = false;
     loop {
         let reply = match answers.next_reply() {
             Ok(Some(reply)) => reply,
-            Ok(None) => return Ok(()),
+            Ok(None) => return Ok(heard),
             // It ended in the middle of a line, or before it had read all of the request.
-            Err(AskError::Broken(e)) if e.kind() != io::ErrorKind::InvalidData => return Ok(()),
+            Err(AskError::Broken(e)) if e.kind() != io::ErrorKind::InvalidData => return Ok(heard),
             Err(e) => return Err(e.into()),
         };
         if request.log.is_some() && reply.log.is_some() && reply.log != request.log {
             tell("the agent was restarted; these are its events since");
         }
+        heard = true;
         show(args, &reply)?;
         if let Some(event) = &reply.event {
             (request.after, request.log) = (Some(event.seq), reply.log);
