@@ -2,6 +2,7 @@
 
 mod boot;
 mod control;
+mod control_links;
 mod other_interfaces;
 mod quiesced;
 mod trail;

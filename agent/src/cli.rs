@@ -125,7 +125,10 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     match error.downcast_ref::<AskError>() {
         Some(AskError::NoAgent { .. }) => NO_AGENT,
         Some(
-            AskError::Denied { .. } | AskError::Refused(_) | AskError::Silent | AskError::Broken(_),
+            AskError::Denied { .. }
+            | AskError::Refused(_)
+            | AskError::Silent(_)
+            | AskError::Broken(_),
         )
         | None => REFUSED,
     }

@@ -7,6 +7,7 @@
 //! | the shared runtime | scripts, netlink, tests, loads, reports |
 
 pub mod driver;
+pub mod link;
 pub mod receive;
 mod reports;
 pub mod scripts;
@@ -34,9 +35,10 @@ use crate::realtime;
 use crate::wire::{Decoder, Encoder, GroupTag, WireError};
 
 use driver::{Driver, Input};
+use link::Link;
 use receive::{ReceiveCounters, ReceiveThread, Receiver};
 use scripts::{Scripts, Surroundings};
-use transmit::{SendCounters, Transmitter};
+use transmit::Transmitter;
 
 pub use socket::SetUpError;
 
@@ -179,8 +181,9 @@ impl Monitor {
         Ok(Self { inbox, objects, received, ended, _receive: receive })
     }
 
-    /// The group now, and what was sent. None once the driver has ended.
-    pub async fn view(&self) -> Option<(View, SendCounters)> {
+    /// The group now, and its control interfaces in the order of the configuration. None once the
+    /// driver has ended.
+    pub async fn view(&self) -> Option<(View, Vec<Link>)> {
         let (reply, answer) = oneshot::channel();
         self.inbox.try_send(Input::View(reply)).ok()?;
         answer.await.ok()

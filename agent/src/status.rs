@@ -4,6 +4,7 @@ mod render;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use rais_common::maps::Counters;
 use serde::{Deserialize, Serialize};
@@ -68,6 +69,12 @@ pub struct Group {
     /// What this host sent and received.
     #[serde(default)]
     pub messages: Messages,
+    /// The control interfaces, in the order of the configuration.
+    #[serde(default)]
+    pub control_interfaces: Vec<ControlInterface>,
+    /// How long the end of a move may take.
+    #[serde(default)]
+    pub move_limit_ms: u64,
 }
 
 /// What this host is to the group.
@@ -112,10 +119,26 @@ pub struct Host {
     pub capacity: u32,
     /// How long ago it was last heard.
     pub age_ms: u64,
+    /// Where it stands in the group's life.
+    #[serde(default)]
+    pub phase: Phase,
     /// Addresses that belong to it.
     pub preferred: Vec<IpAddr>,
     /// Addresses it has.
     pub addresses: Vec<Served>,
+}
+
+/// Where a host stands in the group's life. Only a member leads or is assigned addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// It listens, for the group's timeout after its start or after its lease ran out.
+    Joining,
+    /// It takes part.
+    #[default]
+    Member,
+    /// It gives up what it has and goes.
+    Leaving,
 }
 
 /// An address on the host that has it.
@@ -239,6 +262,42 @@ pub struct Messages {
     pub duplicates: u64,
     /// Refused, by reason.
     pub refused: BTreeMap<String, u64>,
+}
+
+/// One control interface of a group.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ControlInterface {
+    /// Its name.
+    pub name: String,
+    /// It is up and has carrier.
+    pub up: bool,
+    /// How many of the other hosts in sight were heard on it within the group's timeout.
+    pub hosts_heard: usize,
+    /// How long ago any of them was; none where none ever was.
+    pub last_heard_ms: Option<u64>,
+    /// Messages sent over it.
+    pub sent: u64,
+    /// Messages that could not be sent over it.
+    pub send_failed: u64,
+    /// The other hosts in sight, ascending by id.
+    pub hosts: Vec<HeardHost>,
+}
+
+/// Another host on one control interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeardHost {
+    /// Its id.
+    pub id: IpAddr,
+    /// It was heard within the group's timeout.
+    pub heard: bool,
+    /// How long ago it was last heard here; none where it never was.
+    pub age_ms: Option<u64>,
+}
+
+/// A span in whole milliseconds.
+#[must_use]
+pub fn milliseconds(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The counters of the XDP program by name.

@@ -46,8 +46,30 @@ fn wait_groups(host: &Host, what: &str, good: impl Fn(&BTreeMap<String, Group>) 
     }
 }
 
+/// Waits until a host says of its interfaces that so many hosts are heard on each.
+fn wait_links(host: &Host, what: &str, wanted: [(&str, usize); 2]) {
+    let as_wanted = |group: &Group| {
+        wanted.iter().all(|(name, count)| {
+            let mut all = group.control_interfaces.iter();
+            let link = all.find(|link| link.name == *name).unwrap();
+            let recent = link.last_heard_ms.is_some_and(|ms| u128::from(ms) < TIMEOUT.as_millis());
+            link.up && link.hosts_heard == *count && recent == (*count > 0)
+        })
+    };
+    host.wait_group(what, LIMIT, as_wanted).unwrap();
+}
+
+/// What people read where h3 is cut off one network.
+fn assert_said(trial: &Trial, cut: &str, other: &str) {
+    let h1 = trial.get(1).ask(&["status"]).unwrap();
+    let said = format!("control {cut}: up, 1 of 2 hosts heard, not {}, ", id(3));
+    assert!(h1.contains(&said) && h1.contains(&format!("control {other}: up, all 2")), "{h1}");
+    let h3 = trial.get(3).ask(&["status"]).unwrap();
+    assert!(h3.contains(&format!("control {cut}: up, SILENT: ")), "{h3}");
+}
+
 // Three hosts that talk over two networks; one is cut off either of them → it stays in sight,
-// nothing moves, and what arrived twice was counted once.
+// nothing moves, the status says which network, and what arrived twice was counted once.
 #[test]
 fn either_control_network_is_enough() {
     let mut trial = Trial::new().unwrap();
@@ -65,13 +87,32 @@ fn either_control_network_is_enough() {
     let before: Vec<u64> = (1..=3).map(|n| trial.get(n).last_event().unwrap()).collect();
     let counted = trial.get(1).group().unwrap().messages;
     assert!(counted.duplicates > 0, "{counted:?}");
-    for network in ["eth1", "eth0"] {
+    let leader = trial.get(1).group().unwrap().leader;
+    for number in 1..=3 {
+        wait_links(trial.get(number), "both networks", [("eth0", 2), ("eth1", 2)]);
+    }
+    for (network, other) in [("eth1", "eth0"), ("eth0", "eth1")] {
         trial.bed.cut_from(trial.get(3), network).unwrap();
         // That nothing happens takes its time.
         pause(TIMEOUT * 3);
         trial.settle(&homes).unwrap();
+        for (number, left) in [(1, 1), (2, 1), (3, 0)] {
+            wait_links(trial.get(number), "one network", [(network, left), (other, 2)]);
+        }
+        assert_said(&trial, network, other);
         trial.bed.heal().unwrap();
+        for number in 1..=3 {
+            wait_links(trial.get(number), "healed", [(network, 2), (other, 2)]);
+        }
     }
+    let after = trial.get(1).group().unwrap();
+    assert_eq!(after.leader, leader);
+    let (messages, heard) = (after.messages, after.control_interfaces);
+    assert!(messages.refused.is_empty() && messages.duplicates > counted.duplicates);
+    // Whatever came over both was received once: more would be twice as many as were sent.
+    let others: u64 = [2, 3].map(|n| trial.get(n).group().unwrap().messages.sent).iter().sum();
+    assert!(messages.received + messages.duplicates <= others, "{messages:?} of {others}");
+    assert!(messages.received < others * 3 / 4, "{messages:?} of {others}: {heard:?}");
     for (number, last) in (1..=3).zip(before) {
         let events = trial.get(number).events_after(last).unwrap();
         assert!(events.is_empty(), "h{number}: {events:?}");

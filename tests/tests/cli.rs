@@ -9,9 +9,10 @@
 )]
 
 use std::fs::{self, Permissions};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
@@ -187,6 +188,9 @@ fn wrong_use_is_two() {
     assert_eq!(stdout(&run(&["--version"])), "rais 0.1.0\n");
 }
 
+/// Nothing can be moved to this host, and nobody says so.
+const STUCK: [u8; 4] = [10, 77, 0, 99];
+
 /// An agent with one group that refuses to be quiesced in any other.
 struct Fake(EventLog);
 
@@ -206,6 +210,9 @@ impl Control for Fake {
         address: IpAddr,
         host: IpAddr,
     ) -> Result<(), String> {
+        if host == IpAddr::from(STUCK) {
+            std::future::pending::<()>().await;
+        }
         if group.is_none() { Ok(()) } else { Err(format!("{address} was not moved to {host}")) }
     }
 
@@ -311,6 +318,59 @@ async fn a_move_says_where_the_address_is_or_why_not() {
     .await;
     let none = run(&["move", "10.77.0.100", "10.77.0.2", "--socket", &dir.socket()]);
     assert_eq!(code(&none), 3, "{}", stderr(&none));
+}
+
+#[tokio::test]
+async fn a_move_that_nobody_ends_is_not_waited_for_for_ever() {
+    let dir = Dir::new("stuck");
+    with_agent(&dir, |socket, _| {
+        let output = run(&["move", "10.77.0.100", "10.77.0.99", "--socket", socket]);
+        assert_eq!((code(&output), stdout(&output)), (1, ""));
+        assert_eq!(
+            stderr(&output),
+            "rais: whether the address was moved is not known, ask `rais status` later: the agent \
+             has not answered for 5 s: it is stopped, or has no time\n"
+        );
+    })
+    .await;
+}
+
+/// Runs the command with something at the socket that says this to whoever comes, or nothing.
+fn run_against(name: &str, said: Option<&[u8]>, command: &str) -> Output {
+    let dir = Dir::new(name);
+    let listener = UnixListener::bind(dir.socket()).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let (mut stream, _) = listener.accept().unwrap();
+            match said {
+                Some(text) => {
+                    BufReader::new(&stream).read_line(&mut String::new()).unwrap();
+                    stream.write_all(text).unwrap();
+                }
+                // The client ends it.
+                None => drop(stream.read_to_end(&mut Vec::new())),
+            }
+        });
+        run(&[command, "--socket", &dir.socket()])
+    })
+}
+
+#[test]
+fn an_agent_that_says_nothing_or_nonsense_is_told_apart_from_none() {
+    let silent = run_against("silent", None, "quiesce");
+    let nonsense = run_against("nonsense", Some(b"hello\n"), "status");
+    let gone = run_against("gone", Some(b""), "status");
+    let bare = run_against("bare", Some(b"{\"ok\":true}\n"), "status");
+    let said = [
+        (silent, "the agent has not answered for 10 s: it is stopped, or has no time"),
+        (nonsense, "the agent's answer cannot be read: expected value at line 1 column 1"),
+        (gone, "the agent's answer cannot be read: unexpected end of file"),
+        (bare, "the agent's answer holds no status"),
+    ];
+    for (output, text) in said {
+        assert_eq!((code(&output), stdout(&output)), (1, ""));
+        assert_eq!(stderr(&output), format!("rais: {text}\n"));
+    }
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::control_links;
 use super::quiesced::Quiesced;
 use crate::api;
 use crate::clock;
@@ -12,10 +13,10 @@ use crate::config::checked;
 use crate::data_plane::bpf::{Mode, Reader};
 use crate::events::EventLog;
 use crate::group::{
-    AddressState, AddressView, Event, HostId, HostView, ListedState, Role, Served, View,
+    AddressState, AddressView, Event, HostId, HostView, ListedState, Phase, Role, Served, View,
 };
 use crate::monitor::Monitor;
-use crate::monitor::transmit::SendCounters;
+use crate::monitor::link::Link;
 use crate::objects::TestStatus;
 use crate::status;
 
@@ -28,6 +29,10 @@ pub(super) struct Running {
     control_addresses: Vec<IpAddr>,
     /// Longest a single action may take.
     action_limit: Duration,
+    /// Longest a move may take.
+    move_limit: Duration,
+    /// Who was not heard for so long is gone.
+    timeout: Duration,
     monitor: Monitor,
     reader: Mutex<Reader>,
 }
@@ -46,6 +51,8 @@ impl Running {
             mode,
             control_addresses: group.settings.control_addresses.clone(),
             action_limit: group.settings.action_limit,
+            move_limit: group.settings.move_limit(),
+            timeout: group.settings.timeout,
             monitor,
             reader: Mutex::new(reader),
         }
@@ -53,7 +60,8 @@ impl Running {
 
     /// The group now; none once its driver has ended.
     async fn status(&self) -> Option<status::Group> {
-        let (view, sent) = self.monitor.view().await?;
+        let (view, links) = self.monitor.view().await?;
+        let up = control_links::up();
         let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         Some(status::Group {
             name: self.name.clone(),
@@ -71,7 +79,12 @@ impl Running {
             addresses: view.addresses.iter().map(|a| address(a, &reader)).collect(),
             tests: self.monitor.tests().into_iter().map(test).collect(),
             dns: None,
-            messages: self.messages(sent),
+            messages: self.messages(&links),
+            control_interfaces: links
+                .iter()
+                .map(|link| control_links::shown(link, &view, self.timeout, &up))
+                .collect(),
+            move_limit_ms: status::milliseconds(self.move_limit),
         })
     }
 
@@ -81,12 +94,12 @@ impl Running {
             kind: "xdp".to_owned(),
             mode: self.mode.map_or("", Mode::word).to_owned(),
             interface: self.interface.name.clone(),
-            lease_ms_left: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
+            lease_ms_left: status::milliseconds(left),
             counters: reader.counters().map(|c| status::counters(&c)).unwrap_or_default(),
         }
     }
 
-    fn messages(&self, sent: SendCounters) -> status::Messages {
+    fn messages(&self, links: &[Link]) -> status::Messages {
         let received = self.monitor.received();
         let mut refused: BTreeMap<String, u64> = received
             .refusals
@@ -96,8 +109,8 @@ impl Running {
             .collect();
         let duplicates = refused.remove("duplicate").unwrap_or(0);
         status::Messages {
-            sent: sent.sent,
-            send_failed: sent.failed + sent.would_block,
+            sent: links.iter().map(|link| link.sent.sent).sum(),
+            send_failed: links.iter().map(|link| link.sent.failed + link.sent.would_block).sum(),
             received: received.messages().iter().map(|(_, count)| count).sum(),
             duplicates,
             refused,
@@ -202,7 +215,7 @@ impl api::Control for Control {
         match group.monitor.relocate(address, HostId(host)).await {
             Some(Ok(())) => Ok(()),
             Some(Err(why)) => Err(format!("{address} was not moved to {host}: {why}")),
-            None => Err(format!("group `{}` has ended", group.name)),
+            None => Err(has_ended(&group.name)),
         }
     }
 
@@ -216,7 +229,7 @@ impl api::Control for Control {
         let mut quiesced = self.quiesced.lock().unwrap_or_else(PoisonError::into_inner);
         for running in &chosen {
             if !running.monitor.tell(Event::Quiesce(on)) {
-                return Err(format!("group `{}` has ended", running.name));
+                return Err(has_ended(&running.name));
             }
         }
         quiesced.set(chosen.iter().map(|running| running.name.as_str()), on).map_err(|e| {
@@ -224,6 +237,10 @@ impl api::Control for Control {
             format!("{done}, but only until the agent is restarted: it cannot be written down: {e}")
         })
     }
+}
+
+fn has_ended(group: &str) -> String {
+    format!("group `{group}` has ended: the agent is ending, and its log says why")
 }
 
 fn tell(group: &Running, event: &Event) {
@@ -239,7 +256,12 @@ fn host(view: &HostView) -> status::Host {
         quiesced: view.info.quiesced,
         load: view.info.load,
         capacity: view.info.capacity,
-        age_ms: u64::try_from(view.age.as_millis()).unwrap_or(u64::MAX),
+        age_ms: status::milliseconds(view.age),
+        phase: match view.info.phase {
+            Phase::Joining => status::Phase::Joining,
+            Phase::Member => status::Phase::Member,
+            Phase::Leaving => status::Phase::Leaving,
+        },
         preferred: view.info.preferred.clone(),
         addresses: view.info.served.iter().map(served).collect(),
     }

@@ -5,13 +5,16 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Command, Reply, Request};
+use super::{Reply, Request};
 
 /// Longest reply understood, in bytes: more than any status or log that an agent can have.
 const MAX_REPLY: u64 = 64 << 20;
 
 /// So long an agent may take for a reply: longer than it gives itself.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// So long the answer may take to come after what it tells of has ended.
+const SLACK: Duration = Duration::from_secs(5);
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -39,21 +42,21 @@ pub enum AskError {
     /// The agent refused.
     #[error("{0}")]
     Refused(String),
-    /// The agent is there and says nothing: it is stopped, or has no time.
-    #[error("the agent has not answered for {} s", PATIENCE.as_secs())]
-    Silent,
+    /// The agent is there and says nothing.
+    #[error("the agent has not answered for {} s: it is stopped, or has no time", .0.as_secs())]
+    Silent(Duration),
     /// The conversation broke off.
     #[error("the agent's answer cannot be read: {0}")]
     Broken(#[source] io::Error),
 }
 
-impl From<io::Error> for AskError {
-    fn from(error: io::Error) -> Self {
-        // Linux reports a timeout of a socket as the former, other systems as the latter.
-        if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) {
-            Self::Silent
-        } else {
-            Self::Broken(error)
+impl AskError {
+    /// What an error means on a connection whose other end was given so long.
+    fn after(patience: Option<Duration>) -> impl Fn(io::Error) -> Self {
+        move |error| match (error.kind(), patience) {
+            // Linux reports a timeout of a socket as the former, other systems as the latter.
+            (io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut, Some(span)) => Self::Silent(span),
+            (_, _) => Self::Broken(error),
         }
     }
 }
@@ -62,13 +65,24 @@ impl From<io::Error> for AskError {
 #[derive(Debug)]
 pub struct Answers {
     read: BufReader<UnixStream>,
+    patience: Option<Duration>,
 }
 
-/// Sends `request` to the agent at `socket`.
+/// Sends `request` to the agent at `socket`. Each answer is waited for no longer than an agent
+/// that has time for it needs; one that follows waits for ever.
 ///
 /// # Errors
 /// No agent is there, or it went away.
 pub fn ask(socket: &Path, request: &Request) -> Result<Answers, AskError> {
+    ask_within(socket, request, (!request.follow).then_some(PATIENCE))
+}
+
+/// As [`ask`], but each answer may take so long.
+fn ask_within(
+    socket: &Path,
+    request: &Request,
+    patience: Option<Duration>,
+) -> Result<Answers, AskError> {
     let mut stream = UnixStream::connect(socket).map_err(|source| {
         let socket = socket.to_owned();
         if source.kind() == io::ErrorKind::PermissionDenied {
@@ -77,14 +91,14 @@ pub fn ask(socket: &Path, request: &Request) -> Result<Answers, AskError> {
             AskError::NoAgent { socket, source }
         }
     })?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    // Who follows waits as long as nothing happens, and a move takes as long as scripts may.
-    let patient = request.follow || request.cmd == Command::Move;
-    stream.set_read_timeout((!patient).then_some(PATIENCE))?;
-    let mut line = serde_json::to_vec(request).map_err(io::Error::from)?;
+    let prepared = stream
+        .set_write_timeout(Some(PATIENCE))
+        .and_then(|()| stream.set_read_timeout(patience))
+        .and_then(|()| Ok(serde_json::to_vec(request)?));
+    let mut line = prepared.map_err(AskError::Broken)?;
     line.push(b'\n');
-    stream.write_all(&line)?;
-    Ok(Answers { read: BufReader::new(stream) })
+    stream.write_all(&line).map_err(AskError::after(Some(PATIENCE)))?;
+    Ok(Answers { read: BufReader::new(stream), patience })
 }
 
 impl Answers {
@@ -94,11 +108,13 @@ impl Answers {
     /// The agent refused, or its reply is not one.
     pub fn next_reply(&mut self) -> Result<Option<Reply>, AskError> {
         let mut line = Vec::new();
-        (&mut self.read).take(MAX_REPLY).read_until(b'\n', &mut line)?;
+        let read = (&mut self.read).take(MAX_REPLY).read_until(b'\n', &mut line);
+        read.map_err(AskError::after(self.patience))?;
         if line.is_empty() {
             return Ok(None);
         }
-        let reply: Reply = serde_json::from_slice(&line).map_err(io::Error::from)?;
+        let reply: Reply =
+            serde_json::from_slice(&line).map_err(|error| AskError::Broken(error.into()))?;
         if reply.ok {
             Ok(Some(reply))
         } else {
@@ -112,7 +128,18 @@ impl Answers {
 /// # Errors
 /// No agent is there, it refused, or it went away.
 pub fn ask_once(socket: &Path, request: &Request) -> Result<Reply, AskError> {
-    ask(socket, request)?
-        .next_reply()?
-        .ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof).into())
+    one(ask(socket, request)?)
+}
+
+/// As [`ask_once`], for what takes the agent as long as `limit`.
+///
+/// # Errors
+/// As [`ask_once`].
+pub fn ask_long(socket: &Path, request: &Request, limit: Duration) -> Result<Reply, AskError> {
+    one(ask_within(socket, request, Some(limit.saturating_add(SLACK)))?)
+}
+
+fn one(mut answers: Answers) -> Result<Reply, AskError> {
+    let reply = answers.next_reply()?;
+    reply.ok_or_else(|| AskError::Broken(io::ErrorKind::UnexpectedEof.into()))
 }

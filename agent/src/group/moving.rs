@@ -50,7 +50,10 @@ impl fmt::Display for MoveRefusal {
             Self::UnknownHost => {
                 "the leader sees no host with that id; `rais status` lists those in sight"
             }
-            Self::NotOk => "that host is not OK: its tests fail, or it is an observer",
+            Self::NotOk => {
+                "that host is not OK: its tests fail, or it is an observer; `rais status` there \
+                 says which"
+            }
             Self::Quiesced => "that host is quiesced; `rais resume` there ends it",
             Self::NotMember => "that host is just joining or leaving; try again in a moment",
             Self::Refuses => {
@@ -65,7 +68,10 @@ impl fmt::Display for MoveRefusal {
                 "it belongs to another host, which is available and would take it back; quiesce \
                  that host first (`rais quiesce` there), or set `failback = \"never\"`"
             }
-            Self::NoQuorum => "the leader sees fewer hosts than the quorum asks for",
+            Self::NoQuorum => {
+                "the leader sees fewer hosts than the quorum asks for; start others, `rais status` \
+                 lists those in sight"
+            }
             Self::NoLeader => "this host knows no leader; try again in a moment",
             Self::Elsewhere => {
                 "it was released, but that host could not take it and another did; `rais events` \
@@ -93,9 +99,8 @@ pub(super) struct Asked {
 impl Group {
     /// The operator asks here.
     pub(super) fn ask_move(&mut self, now: Time, address: IpAddr, to: HostId) {
-        let limit = self.settings.action_limit * 2 + self.settings.timeout * 2;
         let from = self.online_on(address);
-        let deadline = now + limit;
+        let deadline = now + self.settings.move_limit();
         self.asked = Some(Asked { address, to, from, again: now, deadline });
     }
 
@@ -192,5 +197,39 @@ impl Group {
         let mut all = own.into_iter().chain(others);
         let first = all.next();
         first.filter(|_| all.next().is_none())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::MoveRefusal;
+
+    // why → what the operator reads: the reason, then what to do or where to look
+    #[test]
+    fn each_refusal_says_why_and_what_to_do() {
+        use MoveRefusal::*;
+        let cases = [
+            (UnknownAddress, "it is not an address of the group; `rais status`"),
+            (UnknownHost, "the leader sees no host with that id; `rais status`"),
+            (
+                NotOk,
+                "that host is not OK: its tests fail, or it is an observer; `rais status` there",
+            ),
+            (Quiesced, "that host is quiesced; `rais resume` there"),
+            (NotMember, "that host is just joining or leaving; try again in a moment"),
+            (Refuses, "that host tried to acquire it a short while ago and failed; `rais events`"),
+            (HasIt, "that host has it already"),
+            (Moving, "it is on its way already, or nobody can serve it now; see `rais status`"),
+            (FailsBack, "it belongs to another host, which is available and would take it back;"),
+            (NoQuorum, "the leader sees fewer hosts than the quorum asks for; start others"),
+            (NoLeader, "this host knows no leader; try again in a moment"),
+            (Elsewhere, "it was released, but that host could not take it and another did; `rais"),
+            (Busy, "this host still waits for the end of another move; try again then"),
+            (Late, "it has taken too long; `rais status` and `rais events`"),
+        ];
+        for (refusal, said) in cases {
+            let text = refusal.to_string();
+            assert!(text.starts_with(said), "{refusal:?}: {text}");
+        }
     }
 }

@@ -92,3 +92,12 @@ pub struct Settings {
     /// Seed of the group's random generator.
     pub seed: u64,
 }
+
+impl Settings {
+    /// Longest a move that an operator asked for may take: a release, an acquisition, and the time
+    /// in which a leader that died is followed by another.
+    #[must_use]
+    pub fn move_limit(&self) -> Duration {
+        (self.action_limit + self.timeout) * 2
+    }
+}

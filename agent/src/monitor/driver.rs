@@ -12,9 +12,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::link::Link;
 use super::receive;
 use super::scripts::{Job, Scripts};
-use super::transmit::{SendCounters, Transmitter};
+use super::transmit::Transmitter;
 use crate::announce::Announcer;
 use crate::clock;
 use crate::data_plane::DataPlane;
@@ -34,8 +35,8 @@ const DRAINS: usize = 16;
 pub enum Input {
     /// For the group.
     Event(Event),
-    /// Somebody wants to see the group, and what was sent over the control interfaces together.
-    View(oneshot::Sender<(View, SendCounters)>),
+    /// Somebody wants to see the group and its control interfaces.
+    View(oneshot::Sender<(View, Vec<Link>)>),
     /// The operator wants an address moved, and to hear what became of it.
     Move {
         /// The address.
@@ -125,7 +126,7 @@ impl Driver {
             Input::Event(event) => self.step(event),
             Input::View(reply) => {
                 // Whoever asked may have gone.
-                drop(reply.send((self.group.view(clock::now()), self.sent())));
+                drop(reply.send(self.view()));
                 true
             }
             Input::Move { address, to, reply } => {
@@ -140,12 +141,14 @@ impl Driver {
         }
     }
 
-    fn sent(&self) -> SendCounters {
-        self.transmitter.counters().fold(SendCounters::default(), |sum, (_, link)| SendCounters {
-            sent: sum.sent + link.sent,
-            would_block: sum.would_block + link.would_block,
-            failed: sum.failed + link.failed,
-        })
+    fn view(&self) -> (View, Vec<Link>) {
+        let now = clock::now();
+        let links = {
+            let sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+            let counters = self.transmitter.counters();
+            counters.map(|(name, sent)| Link::new(now, name, sent, &sockets)).collect()
+        };
+        (self.group.view(now), links)
     }
 
     /// One event, and what follows from carrying out its actions.

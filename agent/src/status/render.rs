@@ -5,7 +5,7 @@ use std::fmt::{Display, Write};
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{ContentArrangement, Table};
 
-use super::{Address, Group, Host, Messages, Status, Test, one_line};
+use super::{Address, ControlInterface, Group, Host, Messages, Phase, Status, Test, one_line};
 
 /// How to show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,13 +110,42 @@ fn messages(messages: &Messages) -> String {
     )
 }
 
-fn state(host: &Host) -> &'static str {
-    match (host.ok, host.quiesced) {
-        (true, false) => "ok",
-        (true, true) => "ok, quiesced",
-        (false, false) => "not ok",
-        (false, true) => "not ok, quiesced",
+/// A control interface in a sentence; `mark` is applied to what is bad.
+///
+/// Nobody heard is trouble of the interface only where another one hears somebody.
+fn control_interface(
+    link: &ControlInterface,
+    all: &[ControlInterface],
+    mark: impl Fn(bool, &str) -> String,
+) -> String {
+    let up = if link.up { "up".to_owned() } else { mark(false, "down or without carrier") };
+    let missed: Vec<_> = link.hosts.iter().filter(|h| !h.heard).map(|h| h.id).collect();
+    let elsewhere = all.iter().any(|other| other.hosts_heard > 0);
+    let heard = match (link.hosts_heard, missed.len()) {
+        (0, 0) => "no other host in sight".to_owned(),
+        (0, _) if elsewhere => mark(false, "SILENT: no host heard here, but on another interface"),
+        (0, missed) => mark(false, &format!("none of {missed} hosts heard")),
+        (heard, 0) => format!("all {heard} hosts heard"),
+        (heard, more) => {
+            let all = heard + more;
+            mark(false, &format!("{heard} of {all} hosts heard, not {}", join(&missed, "")))
+        }
+    };
+    let last = link.last_heard_ms.map_or_else(String::new, |ms| format!(", last {ms} ms ago"));
+    format!("{}: {up}, {heard}{last}; sent {}, failed {}", link.name, link.sent, link.send_failed)
+}
+
+fn state(host: &Host) -> String {
+    let mut words = vec![if host.ok { "ok" } else { "not ok" }];
+    if host.quiesced {
+        words.push("quiesced");
     }
+    match host.phase {
+        Phase::Joining => words.push("joining"),
+        Phase::Member => {}
+        Phase::Leaving => words.push("leaving"),
+    }
+    words.join(", ")
 }
 
 fn served(host: &Host) -> Vec<String> {
@@ -141,6 +170,10 @@ fn plain(group: &Group) -> String {
         format!("  data plane: {}", data_plane(group)),
         format!("  messages: {}", messages(&group.messages)),
     ];
+    let interfaces = &group.control_interfaces;
+    lines.extend(interfaces.iter().map(|link| {
+        format!("  control {}", control_interface(link, interfaces, |_, word| word.to_owned()))
+    }));
     lines.extend(group.hosts.iter().map(|host| {
         format!(
             "  host {}: {}, load {}/{}, heard {} ms ago, prefers {}, serves {}",
@@ -202,13 +235,19 @@ fn tables(group: &Group, width: u16, colour: bool) -> String {
         format!("data plane: {}", data_plane(group)),
         format!("messages: {}", messages(&group.messages)),
     ];
+    let interfaces = &group.control_interfaces;
+    parts.extend(
+        interfaces
+            .iter()
+            .map(|link| format!("control {}", control_interface(link, interfaces, mark))),
+    );
     parts.push(table(
         width,
         ["host", "state", "load", "heard", "prefers", "serves"],
         group.hosts.iter().map(|host| {
             [
                 host.id.to_string(),
-                state(host).to_owned(),
+                state(host),
                 format!("{}/{}", host.load, host.capacity),
                 format!("{} ms ago", host.age_ms),
                 join(&host.preferred, ""),
