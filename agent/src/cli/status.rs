@@ -12,11 +12,16 @@ use super::SocketArgs;
 /// Between two looks with `--watch`.
 const EACH: Duration = Duration::from_secs(1);
 
-/// Columns where the shell does not tell (`COLUMNS`): as narrow as terminals commonly are.
-const USUAL_WIDTH: u16 = 80;
+/// Columns and lines where neither the shell nor the terminal tells: as few as terminals commonly
+/// have.
+const USUAL_SIZE: (u16, u16) = (80, 24);
 
-/// Clears the screen and goes to its upper left corner (ECMA-48).
-const CLEAR: &str = "\x1b[H\x1b[2J";
+/// To the upper left corner of the screen (ECMA-48).
+const HOME: &str = "\x1b[H";
+/// Clears the rest of the line.
+const CLEAR_LINE: &str = "\x1b[K";
+/// Clears the rest of the screen.
+const CLEAR_REST: &str = "\x1b[J";
 
 /// Options of `rais status`.
 #[derive(Debug, Args)]
@@ -37,14 +42,40 @@ pub(super) struct StatusArgs {
 /// Shows the status once, or each second until the agent ends or the command is interrupted.
 pub(super) fn main(args: &StatusArgs) -> anyhow::Result<()> {
     let redraw = args.watch && !args.json && super::on_terminal();
+    // A screen of its own to begin with: what was on it scrolls away instead of showing through.
+    let mut before = if redraw { format!("{HOME}{CLEAR_REST}") } else { String::new() };
     loop {
         let text = look(args)?;
-        super::print(&if redraw { format!("{CLEAR}{text}") } else { text })?;
+        let text = if redraw { redrawn(&text, size().1) } else { text };
+        super::print(&format!("{before}{text}"))?;
         if !args.watch {
             return Ok(());
         }
+        before.clear();
+        if !args.json && !redraw {
+            // Looks that follow each other in a pipe are told apart by an empty line.
+            before.push('\n');
+        }
         pause();
     }
+}
+
+/// The text over what the last look left on the screen. It is not cleared first, which would
+/// flicker, and does not scroll: what has no room is counted.
+fn redrawn(text: &str, rows: u16) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    // The cursor needs the last row.
+    let room = usize::from(rows.saturating_sub(1)).max(1);
+    let shown = if lines.len() > room { room.saturating_sub(1) } else { lines.len() };
+    let mut screen = HOME.to_owned();
+    for line in lines.iter().take(shown) {
+        screen.extend([line, CLEAR_LINE, "\n"]);
+    }
+    match lines.len() - shown {
+        0 => {}
+        more => screen.extend(["... ", &more.to_string(), " more lines", CLEAR_LINE, "\n"]),
+    }
+    screen + CLEAR_REST
 }
 
 /// The status now, as it is to be shown.
@@ -56,20 +87,37 @@ fn look(args: &StatusArgs) -> anyhow::Result<String> {
         return super::json(&status);
     }
     let style = if super::on_terminal() {
-        Style::Tables { width: width(), colour: super::colour() }
+        Style::Tables { width: size().0, colour: super::colour() }
     } else {
         Style::Plain
     };
     Ok(render(&status, style))
 }
 
-/// How many columns the shell says the terminal has.
-fn width() -> u16 {
-    let columns = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
-    columns.unwrap_or(USUAL_WIDTH).clamp(40, 500)
+/// Columns and lines of the terminal: what the shell says, else what the terminal says.
+fn size() -> (u16, u16) {
+    let told = |name| std::env::var(name).ok()?.parse().ok().filter(|&number: &u16| number > 0);
+    let asked = terminal_size::terminal_size();
+    let columns = told("COLUMNS").or(asked.map(|(width, _)| width.0));
+    let lines = told("LINES").or(asked.map(|(_, height)| height.0));
+    (columns.unwrap_or(USUAL_SIZE.0).clamp(40, 500), lines.unwrap_or(USUAL_SIZE.1).max(4))
 }
 
 #[allow(clippy::disallowed_methods, reason = "there is no event to wait for: it looks each second")]
 fn pause() {
     std::thread::sleep(EACH);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // lines of the status, rows of the terminal → what goes to the terminal
+    #[test]
+    fn a_look_stays_on_its_screen() {
+        let at = |text, rows| redrawn(text, rows).replace('\u{1b}', "^");
+        assert_eq!(at("a\nb\n", 4), "^[Ha^[K\nb^[K\n^[J");
+        assert_eq!(at("a\nb\nc\n", 4), "^[Ha^[K\nb^[K\nc^[K\n^[J");
+        assert_eq!(at("a\nb\nc\nd\n", 4), "^[Ha^[K\nb^[K\n... 2 more lines^[K\n^[J");
+    }
 }
