@@ -238,13 +238,17 @@ impl Agent {
         self.control.tell_all(&Event::Shutdown);
         tokio::select! {
             result = self.control.join(SHUTDOWN_EXTRA) => result,
-            () = ends.next() => anyhow::bail!("ended by a second signal, not everything is released"),
+            () = ends.next() => anyhow::bail!(HALF_DONE),
         }
     }
 }
 
 /// How much longer than its actions may take a group may take to end.
 const SHUTDOWN_EXTRA: Duration = Duration::from_secs(5);
+
+/// What is to be said where the operator did not wait for that.
+const HALF_DONE: &str = "ended by a second signal, not everything is released: what is left answers \
+                         for no longer than its lease, and `rais clean` takes it away";
 
 /// The signals that end the agent.
 struct Ends {

@@ -275,3 +275,24 @@ fn the_status_says_who_is_joining_and_who_is_leaving() {
     assert_eq!(trial.host(1).wait_agent_end(LIMIT).unwrap().code(), Some(0));
     trial.settle(&[(1, 2), (2, 2)]).unwrap();
 }
+
+// A release script that hangs, and two signals → the second ends the agent, which says so; its lease
+// ends by itself.
+#[test]
+fn a_second_signal_ends_an_agent_at_once() {
+    let scripts = Scripts::new().unwrap();
+    let release = scripts.program("release", "echo $$ > pid; exec sleep 1000").unwrap();
+    let mut trial = Trial::new().unwrap();
+    let extra = format!("[group.scripts]\nrelease = \"{}\"\n", release.display());
+    trial.start(1, &[1], &extra).unwrap();
+    trial.start(2, &[2], "").unwrap();
+    trial.settle(&[(1, 1), (2, 2)]).unwrap();
+    trial.host(1).terminate_agent().unwrap();
+    let begun = || Ok(scripts.path("pid").exists().then_some(()));
+    wait::until("the release script", LIMIT, begun).unwrap();
+    trial.host(1).terminate_agent().unwrap();
+    assert_eq!(trial.host(1).wait_agent_end(LIMIT).unwrap().code(), Some(1));
+    let log = trial.get(1).log_tail();
+    assert!(log.contains("ended by a second signal, not everything is released"), "{log}");
+    trial.settle(&[(1, 2), (2, 2)]).unwrap();
+}

@@ -13,6 +13,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
@@ -148,6 +149,33 @@ fn a_missing_file_is_bad_input() {
         stderr(&output),
         "/nonexistent/rais.toml: cannot be opened: No such file or directory (os error 2)\n"
     );
+}
+
+#[test]
+fn a_file_that_is_no_configuration_is_bad_input() {
+    let dir = Dir::new("alien");
+    let large = dir.file("large.toml", &"#\n".repeat(3 << 20), 0o644);
+    let binary = dir.0.join("binary.toml");
+    fs::write(&binary, b"\xff\xfe").unwrap();
+    let plain = dir.file("look", "#!/bin/sh\n", 0o644);
+    let tested = format!(
+        "{}[[group.test]]\nname = \"look\"\nkind = \"script\"\ncommand = \"{plain}\"\n",
+        config("insecure = true")
+    );
+    let tested = dir.file("tested.toml", &tested, 0o644);
+    for (file, said) in [
+        (
+            large.as_str(),
+            ": is larger than 4194304 bytes, too large for a configuration".to_owned(),
+        ),
+        (binary.to_str().unwrap(), ": cannot be read as UTF-8 text: ".to_owned()),
+        (tested.as_str(), format!("not executable; run `chmod +x {plain}`")),
+    ] {
+        let output = run(&["check", "--config", file]);
+        assert_eq!((code(&output), stdout(&output)), (2, ""));
+        let said = stderr(&output).starts_with(file) && stderr(&output).contains(&said);
+        assert!(said, "{}", stderr(&output));
+    }
 }
 
 #[test]
@@ -371,6 +399,45 @@ fn an_agent_that_says_nothing_or_nonsense_is_told_apart_from_none() {
         assert_eq!((code(&output), stdout(&output)), (1, ""));
         assert_eq!(stderr(&output), format!("rais: {text}\n"));
     }
+}
+
+// A socket that this user may not open → says so, and who may.
+#[test]
+fn whoever_may_not_open_the_socket_is_told() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("SKIPPED, NOT TESTED: becoming another user needs root");
+        return;
+    }
+    // A name in a directory of /tmp that others may enter, and a program that they may run.
+    let dir = Dir::new("denied");
+    let program = dir.0.join("rais");
+    fs::copy(rais(), &program).unwrap();
+    let listener = UnixListener::bind(dir.socket()).unwrap();
+    fs::set_permissions(dir.socket(), Permissions::from_mode(0o600)).unwrap();
+    fs::set_permissions(&dir.0, Permissions::from_mode(0o755)).unwrap();
+    let mut command = Command::new(&program);
+    command.args(["quiesce", "--socket", &dir.socket()]).uid(65_534).gid(65_534);
+    let output = command.output().unwrap();
+    drop(listener);
+    assert_eq!((code(&output), stdout(&output)), (1, ""));
+    let said = "Permission denied (os error 13); run this as root";
+    assert_eq!(stderr(&output), format!("rais: {}: {said}\n", dir.socket()));
+}
+
+#[tokio::test]
+async fn events_that_are_no_longer_kept_are_counted() {
+    let dir = Dir::new("missed");
+    with_agent(&dir, |socket, fake| {
+        for _ in 0..rais::events::KEPT + 2 {
+            fake.0.push(leader());
+        }
+        let output = run(&["events", "--json", "--socket", socket]);
+        assert_eq!(code(&output), 0);
+        assert_eq!(stderr(&output), "rais: 3 earlier events are no longer kept\n");
+        assert!(stdout(&output).starts_with("{\"seq\":4,"));
+        assert_eq!(stdout(&output).lines().count(), rais::events::KEPT);
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -242,8 +242,9 @@ async fn a_follower_that_does_not_read_holds_nobody_up() {
 async fn nonsense_gets_a_reason() {
     with_server("nonsense", Fake::default(), |socket, _| {
         let text = b"what?\n{\"v\":2,\"cmd\":\"status\"}\n{\"v\":1,\"cmd\":\"dance\"}\n\
-            {\"v\":1,\"cmd\":\"status\",\"grp\":\"web\"}\n\xff\xfe\n{\"v\":1,\"cmd\":\"status\"}\n";
-        let replies = raw(socket, text, 6);
+            {\"v\":1,\"cmd\":\"status\",\"grp\":\"web\"}\n\xff\xfe\n{\"v\":1,\"cmd\":\"status\"}\n\
+            {\"v\":1,\"cmd\":\"move\",\"address\":\"10.77.0.100\"}\n";
+        let replies = raw(socket, text, 7);
         let errors = errors(&replies);
         assert!(errors[0].starts_with("not a request of this agent: expected value"), "{errors:?}");
         assert_eq!(errors[1], "request of version 2; this agent speaks version 1");
@@ -251,6 +252,7 @@ async fn nonsense_gets_a_reason() {
         assert!(errors[3].contains("unknown field `grp`"), "{errors:?}");
         assert!(errors[4].starts_with("not a request of this agent"), "{errors:?}");
         assert!(replies[5].ok, "the connection is still good");
+        assert_eq!(errors[6], "a move needs `address` and `host`");
     })
     .await;
 }

@@ -403,6 +403,22 @@ fn limits() {
     };
     assert_eq!(checked(&groups(64)).groups.len(), 64);
     assert_eq!(mistakes(&groups(65)), "f:385:1: more than 64 groups; an agent can be in 64");
+
+    for (section, said) in [
+        ("[[group.load]]\nkind = \"cpu\"\n", "more than 64 load objects in one group"),
+        (
+            "[[group.test]]\nname = \"tN\"\nkind = \"tcp\"\naddress = \"127.0.0.1:80\"\n",
+            "more than 64 test objects in one group",
+        ),
+    ] {
+        let with = |count| {
+            let all = (0..count).map(|n: u32| section.replace('N', &n.to_string()));
+            format!("{LEAST}{}", all.collect::<String>())
+        };
+        assert_eq!(checked(&with(64)).groups.len(), 1);
+        let shown = mistakes(&with(65));
+        assert!(shown.contains(said), "{shown}");
+    }
 }
 
 /// Whatever is cut from a file, what remains is right or something is said about it.

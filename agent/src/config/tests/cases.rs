@@ -49,6 +49,14 @@ pub(super) const ADDED: &[(&str, &str)] = &[
         "f:7:13: `floating`: 224.0.0.1 is a multicast address; expected a unicast address that clients use",
     ),
     (
+        "floating = ['127.0.0.2']",
+        "f:7:13: `floating`: 127.0.0.2 is a loopback address; expected a unicast address that clients use",
+    ),
+    (
+        "floating = ['255.255.255.255']",
+        "f:7:13: `floating`: 255.255.255.255 is the broadcast address; expected a unicast address that clients use",
+    ),
+    (
         "floating = ['0.0.0.0']",
         "f:7:13: `floating`: 0.0.0.0 is the unspecified address; expected a unicast address that clients use",
     ),
