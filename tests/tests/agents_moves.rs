@@ -75,3 +75,22 @@ fn an_address_goes_where_the_operator_wants_it_or_stays_for_a_reason() {
     assert!(said.contains("no group of this host has the address"), "{said}");
     trial.settle(&[(0, at), (1, 1), (2, 2)]).unwrap();
 }
+
+// Too few hosts, then one whose test fails → the operator reads which of the two it is.
+#[test]
+fn without_a_quorum_or_to_a_host_that_fails_nothing_moves() {
+    let mut trial = Trial::new().unwrap();
+    trial.floating = vec![0];
+    trial.quorum = 2;
+    trial.start(1, &[], "").unwrap();
+    trial.get(1).wait_group("a leader", LIMIT, |group| group.leader == Some(id(1))).unwrap();
+    let said = moves(&trial, 1, 0, 1).unwrap_err();
+    assert!(said.contains("fewer hosts than the quorum asks for; start others"), "{said}");
+
+    let never = "[[group.test]]\nname = \"never\"\nkind = \"file\"\npath = \"/nonexistent/ready\"\n\
+                 interval = \"20ms\"\nfall = 1\n";
+    trial.start(2, &[], never).unwrap();
+    trial.settle(&[(0, 1)]).unwrap();
+    refused(&trial, 0, 2, "that host is not OK: its tests fail, or it is an observer");
+    trial.settle(&[(0, 1)]).unwrap();
+}
