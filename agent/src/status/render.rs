@@ -110,6 +110,9 @@ fn messages(messages: &Messages) -> String {
     )
 }
 
+/// Most hosts that are named as not heard on an interface; JSON has all.
+const MISSED_NAMED: usize = 4;
+
 /// A control interface in a sentence; `mark` is applied to what is bad.
 ///
 /// Nobody heard is trouble of the interface only where another one hears somebody.
@@ -128,7 +131,12 @@ fn control_interface(
         (heard, 0) => format!("all {heard} hosts heard"),
         (heard, more) => {
             let all = heard + more;
-            mark(false, &format!("{heard} of {all} hosts heard, not {}", join(&missed, "")))
+            let named: Vec<_> = missed.iter().take(MISSED_NAMED).collect();
+            let rest = match more - named.len() {
+                0 => String::new(),
+                rest => format!(" and {rest} more"),
+            };
+            mark(false, &format!("{heard} of {all} hosts heard, not {}{rest}", join(&named, "")))
         }
     };
     let last = link.last_heard_ms.map_or_else(String::new, |ms| format!(", last {ms} ms ago"));

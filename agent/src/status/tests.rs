@@ -155,6 +155,14 @@ fn a_control_interface_that_is_of_no_use_is_said() {
             ],
         ),
         (
+            [&[Some(5), None, None, None, None, None, None], &[Some(5); 7]],
+            [
+                "up, 1 of 7 hosts heard, not 10.77.0.3, 10.77.0.4, 10.77.0.5, 10.77.0.6 and 2 \
+                 more, last 5 ms ago;",
+                "up, all 7 hosts heard, last 5 ms ago;",
+            ],
+        ),
+        (
             [&[Some(300), None], &[None, None]],
             ["up, none of 2 hosts heard, last 300 ms ago;", "up, none of 2 hosts heard;"],
         ),
