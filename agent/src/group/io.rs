@@ -230,7 +230,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Unserved,
         Self::HostDown,
         Self::Failback,
