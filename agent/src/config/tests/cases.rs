@@ -186,7 +186,7 @@ pub(super) const ADDED: &[(&str, &str)] = &[
     ),
     (
         "[group.colours]\nred = 1",
-        "f:7:8: unknown key `colours` in [[group]]; known are address, control_interfaces, service_interface, role, quorum, failback, placement, high_water, low_water, scale, preferred, floating, name, key_files, insecure, heartbeat, timeout, orphan_timeout, test, load, scripts, address_mode, prearm, dns, traps",
+        "f:7:8: unknown key `colours` in [[group]]; known are address, control_interfaces, service_interface, role, quorum, failback, placement, high_water, low_water, scale, spread, preferred, floating, name, key_files, insecure, heartbeat, timeout, orphan_timeout, test, load, scripts, address_mode, prearm, dns, traps",
     ),
     (
         "[agent]\nmetrics = '127.0.0.1:1'",
