@@ -27,12 +27,15 @@ mod moving;
 mod orphan;
 mod phases;
 mod placement;
+mod refusal;
 mod settings;
 mod spread;
+mod tally;
 mod view;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use rais_common::time::Time;
 
@@ -51,6 +54,12 @@ use holding::{Holdings, Limits};
 use membership::Membership;
 use orphan::Database;
 use placement::Random;
+
+/// How long a leader pauses after a decision, for each address of a group that has more than
+/// [`FEW`]: the whole table is gone through each time, and where many hosts fail together there
+/// would be no time left for heartbeats.
+const DECIDE_PAUSE: Duration = Duration::from_micros(1);
+const FEW: u32 = 256;
 
 /// One service group as this host sees it.
 #[derive(Debug)]
@@ -99,6 +108,10 @@ pub struct Group {
     judge_from: Time,
     /// What the heartbeat says has changed since the last one.
     changed: bool,
+    /// Something has changed that a leader's decision may hang on.
+    stirred: bool,
+    /// A leader does not decide before.
+    decide_from: Time,
     stopped: bool,
 }
 
@@ -112,7 +125,7 @@ impl Group {
             acquire_script: settings.acquire_script,
             release_script: settings.release_script,
         };
-        Self {
+        let mut group = Self {
             boot,
             sequence: 0,
             phase: Phase::Joining,
@@ -141,9 +154,13 @@ impl Group {
             last_tick: now,
             judge_from: now,
             changed: false,
+            stirred: true,
+            decide_from: now,
             stopped: false,
             settings,
-        }
+        };
+        group.refresh_database(now, &mut Vec::new());
+        group
     }
 
     /// When to hand in [`Event::Tick`] if nothing else happens before.
@@ -153,9 +170,10 @@ impl Group {
         let judge = self.members.next_expiry(timeout).map(|t| t.max(self.judge_from));
         let joined = (self.phase == Phase::Joining).then_some(self.joining_until);
         let order = self.leads().then(|| self.leading_since + timeout);
+        let decide = (self.leads() && self.stirred).then_some(self.decide_from);
         // What was due at the last tick and could not be done waits for the next heartbeat. What
         // fell due since, while other events were handled, does not.
-        [judge, joined, order]
+        [judge, joined, order, decide]
             .into_iter()
             .flatten()
             .filter(|&t| t > self.last_tick)
@@ -175,22 +193,30 @@ impl Group {
         }
         self.begin_turn(now, &mut out);
         let tick = matches!(event, Event::Tick);
+        // What a message changes it says itself: most heartbeats change nothing.
+        self.stirred |= !matches!(event, Event::Received { .. });
         self.apply(now, event, &mut out);
         if tick {
             self.last_tick = now;
             self.judge(now, &mut out);
             self.holdings.tick(now, &mut out);
+            self.refresh_database(now, &mut out);
         }
         self.check_quorum(now, &mut out);
         self.check_joined(now);
         self.elect(now, &mut out);
-        self.refresh_database(now, &mut out);
         self.watch_move(now, &mut out);
-        if self.leads() && self.phase == Phase::Member {
+        if self.leads() && self.phase == Phase::Member && self.stirred && now >= self.decide_from {
+            self.stirred = false;
+            self.decide_from = now + self.decide_pause();
             self.give_orders(now, &mut out);
         }
         self.open_ready(now, &mut out);
-        self.changed |= self.holdings.take_changed() || self.lease_is_short(now);
+        let changed = self.holdings.take_changed();
+        if changed {
+            self.note_own();
+        }
+        self.changed |= changed || self.lease_is_short(now);
         if self.changed || now >= self.next_heartbeat {
             self.heartbeat(now, &mut out);
         }
@@ -199,6 +225,11 @@ impl Group {
             out.push(Action::Stopped);
         }
         out
+    }
+
+    fn decide_pause(&self) -> Duration {
+        let addresses = u32::try_from(self.database.len()).unwrap_or(u32::MAX);
+        if addresses > FEW { DECIDE_PAUSE * addresses } else { Duration::ZERO }
     }
 
     /// This host follows itself.
@@ -321,6 +352,7 @@ impl Group {
         }
         for gone in self.members.expire(now, self.settings.timeout) {
             self.changed = true;
+            self.stirred = true;
             let host = gone.host;
             out.push(Action::Report(match gone.fall {
                 Some(fall) => Report::HostDown { host, silence: fall.silence },
@@ -337,6 +369,7 @@ impl Group {
         let met = u32::try_from(live).unwrap_or(u32::MAX) >= self.settings.quorum;
         if met != self.quorum_met {
             self.quorum_met = met;
+            self.stirred = true;
             out.push(Action::Report(Report::Quorum { met, live }));
         }
         if !met {
@@ -351,6 +384,7 @@ impl Group {
         if self.phase == Phase::Joining && now >= self.joining_until && lives {
             self.phase = Phase::Member;
             self.changed = true;
+            self.stirred = true;
         }
     }
 
@@ -362,45 +396,41 @@ impl Group {
         self.leader = leader;
         self.leading_since = now;
         self.changed = true;
+        self.stirred = true;
         self.control.clear();
         out.push(Action::Report(Report::Leader(leader)));
     }
 
     /// Hosts in sight keep their addresses in the database.
     fn refresh_database(&mut self, now: Time, out: &mut Vec<Action>) {
-        let me = self.settings.host;
-        for served in self.holdings.served() {
-            if served.state == AddressState::Online {
-                self.database.served(served.address, me, served.epoch);
-            }
-        }
-        let mut claims: BTreeMap<HostId, (&[IpAddr], Time)> = self
-            .members
-            .iter()
-            .map(|(id, peer)| (id, (peer.info.preferred.as_slice(), peer.heard)))
-            .collect();
-        let own: Vec<IpAddr> = self.settings.preferred.iter().copied().collect();
-        claims.insert(me, (&own, now));
-        let claimed = |by: HostId, address: IpAddr| {
-            claims.get(&by).is_some_and(|(list, _)| list.contains(&address))
-        };
-        for &address in &self.settings.floating {
+        let (own, members) = (&self.settings, &self.members);
+        let claimed = |by: HostId, address: IpAddr| claims(own, members, by, address);
+        for &address in &own.floating {
             self.database.claim(address, None, now, |other| claimed(other, address));
         }
+        let ours = own.preferred.iter().map(|&address| (own.host, address, now));
+        let theirs = members.iter().flat_map(|(host, peer)| {
+            peer.info.preferred.iter().map(move |&address| (host, address, peer.heard))
+        });
         let mut twice = BTreeSet::new();
-        for (&host, &(addresses, seen)) in &claims {
-            for &address in addresses {
-                let stands =
-                    self.database.claim(address, Some(host), seen, |other| claimed(other, address));
-                let Some(stands) = stands else { continue };
-                twice.insert(address);
-                if !self.preferred_twice.contains(&address) {
-                    let hosts = [stands, host];
-                    out.push(Action::Report(Report::PreferredTwice { address, hosts }));
-                }
+        for (host, address, seen) in ours.chain(theirs) {
+            let stands =
+                self.database.claim(address, Some(host), seen, |other| claimed(other, address));
+            let Some(hosts) = stands else { continue };
+            if twice.insert(address) && !self.preferred_twice.contains(&address) {
+                out.push(Action::Report(Report::PreferredTwice { address, hosts }));
             }
         }
         self.preferred_twice = twice;
+    }
+
+    /// What this host serves is in the database.
+    fn note_own(&mut self) {
+        for served in self.holdings.served() {
+            if served.state == AddressState::Online {
+                self.database.served(served.address, self.settings.host, served.epoch);
+            }
+        }
     }
 
     fn heartbeat(&mut self, now: Time, out: &mut Vec<Action>) {
@@ -454,6 +484,16 @@ impl Group {
 
     fn own_info(&self, now: Time) -> HostInfo {
         HostInfo {
+            preferred: self.settings.preferred.iter().copied().collect(),
+            served: self.holdings.served(),
+            refused: self.holdings.refused(now),
+            ..self.own_standing()
+        }
+    }
+
+    /// What this host says of itself, without its lists of addresses.
+    fn own_standing(&self) -> HostInfo {
+        HostInfo {
             control_addresses: self.settings.control_addresses.clone(),
             ok: self.ok(),
             quiesced: self.quiesced,
@@ -461,11 +501,19 @@ impl Group {
             leader: self.leader,
             load: self.load,
             capacity: self.capacity,
-            preferred: self.settings.preferred.iter().copied().collect(),
-            served: self.holdings.served(),
-            refused: self.holdings.refused(now),
+            preferred: Vec::new(),
+            served: Vec::new(),
+            refused: Vec::new(),
         }
     }
+}
+
+/// Whether a host, this one or one in sight, calls the address its own.
+fn claims(own: &Settings, members: &Membership, by: HostId, address: IpAddr) -> bool {
+    if by == own.host {
+        return own.preferred.contains(&address);
+    }
+    members.get(by).is_some_and(|peer| peer.info.preferred.binary_search(&address).is_ok())
 }
 
 #[cfg(test)]

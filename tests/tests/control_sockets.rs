@@ -245,14 +245,14 @@ fn a_message_that_waited_is_as_old_as_it_is() {
     let before = clock::now();
     transmitter.send(encoder.encode(&message(1)).unwrap());
     let after = clock::now();
-    eventually("time passes", || clock::now() > after + Duration::from_millis(300));
+    eventually("time passes", || clock::now() > after + Duration::from_secs(2));
     let mut events = Vec::new();
     let drained = receiver.drain(&mut |event| events.push(event));
     assert_eq!((drained.datagrams, drained.empty), (2, true));
     let (at, got) = received(events.pop().unwrap());
     assert_eq!(got, message(1));
     assert!(before <= at, "{at:?} is before {before:?}");
-    assert!(at < after + Duration::from_millis(200), "{at:?} is long after {after:?}");
+    assert!(at < after + Duration::from_secs(1), "{at:?} is long after {after:?}");
 }
 
 #[test]

@@ -16,6 +16,7 @@ use rais_common::time::Time;
 
 use super::control::{Member, Row, Situation, home, place};
 use super::placement::{Random, affinity, utilisation};
+use super::tally::Tally;
 use super::{Balance, HostId, HostInfo};
 
 /// How long a host has to be above the high water mark without a break, in time and in heartbeats:
@@ -56,13 +57,13 @@ pub(super) struct Balancer {
 
 impl Balancer {
     /// The next move, if there is one. `moving`: some address of the group is on its way anyhow,
-    /// and nothing is added to that. `load`: addresses by host.
+    /// and nothing is added to that. `tally`: addresses by host.
     pub fn decide(
         &mut self,
         situation: &Situation<'_>,
         table: &BTreeMap<IpAddr, Row>,
         moving: bool,
-        load: &BTreeMap<HostId, usize>,
+        tally: &Tally,
         random: &mut Random,
     ) -> Option<Shift> {
         let marks = situation.balance?;
@@ -82,7 +83,7 @@ impl Balancer {
         sources.sort_by_key(|m| (Reverse(level(m.info, marks)), m.host));
         let shift = sources
             .into_iter()
-            .find_map(|source| self.shift_from(source, situation, marks, table, load, random))?;
+            .find_map(|source| self.shift_from(source, situation, marks, table, tally, random))?;
         self.cool_at = Some(now + COOLDOWN);
         self.moved.insert(shift.address, now);
         self.relieved.insert(shift.from, now);
@@ -116,7 +117,7 @@ impl Balancer {
         situation: &Situation<'_>,
         marks: Balance,
         table: &BTreeMap<IpAddr, Row>,
-        load: &BTreeMap<HostId, usize>,
+        tally: &Tally,
         random: &mut Random,
     ) -> Option<Shift> {
         let fits = |m: &Member<'_>| {
@@ -126,7 +127,7 @@ impl Balancer {
         };
         let movable = movable(source, situation, table).into_iter();
         movable.filter(|&(address, ..)| !self.rests(address)).find_map(|(address, row, epoch)| {
-            let to = place(situation, address, row, load, random, fits)?;
+            let to = place(situation, address, row, tally, random, fits)?;
             Some(Shift { address, from: source.host, to, epoch })
         })
     }

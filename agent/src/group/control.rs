@@ -26,6 +26,7 @@ use super::orphan::Database;
 use super::phases::Unserved;
 use super::placement::{Candidate, Holder, Random, THOUSANDTHS, choose, keeper, utilisation};
 use super::spread::Spreader;
+use super::tally::Tally;
 use super::{
     AddressState, Balance, Failback, HostId, HostInfo, MoveRefusal, MoveRequest, Phase, Placement,
     Reason,
@@ -64,7 +65,7 @@ impl Decision {
 pub(super) struct Situation<'a> {
     pub now: Time,
     pub me: HostId,
-    /// Ascending by id.
+    /// Ascending by id; the lists of each are ascending, too.
     pub members: Vec<Member<'a>>,
     pub others: &'a Membership,
     pub database: &'a Database,
@@ -79,17 +80,11 @@ pub(super) struct Situation<'a> {
     pub timeout: Duration,
 }
 
-impl Situation<'_> {
-    /// What an address adds to a host's utilisation on average, in thousandths. Hosts that are
-    /// given several addresses at once do not show it before they are.
-    fn share(&self) -> u64 {
-        let levels = self.members.iter().filter(|m| m.info.capacity > 0);
-        let (level, addresses) = levels.fold((0_u64, 0_u64), |(level, addresses), m| {
-            let served = u64::try_from(m.info.served.len()).unwrap_or(u64::MAX);
-            let own = utilisation(m.info.load, m.info.capacity, THOUSANDTHS);
-            (level.saturating_add(own), addresses.saturating_add(served))
-        });
-        level / addresses.max(1)
+impl<'a> Situation<'a> {
+    /// A host in sight, or this one.
+    pub fn member(&self, host: HostId) -> Option<&Member<'a>> {
+        let found = self.members.binary_search_by_key(&host, |member| member.host).ok();
+        found.and_then(|n| self.members.get(n))
     }
 }
 
@@ -159,16 +154,16 @@ impl Control {
         self.unserved.update(situation.now, unserved.map(|(&address, _)| address));
         self.pending.retain(|&address, p| is_open(address, p, situation));
         self.unassignable.retain(|address| table.contains_key(address));
-        let mut load = self.addresses_by_host(situation);
+        let mut tally = Tally::new(situation, self.promised(&table));
         let mut decisions = Vec::new();
         for (&address, row) in &table {
             if self.pending.contains_key(&address) {
                 continue;
             }
-            self.decide_address(situation, address, row, &mut load, random, &mut decisions);
+            self.decide_address(situation, address, row, &mut tally, random, &mut decisions);
         }
         let moving = !(self.pending.is_empty() && self.waiting.is_empty() && decisions.is_empty());
-        if let Some((shift, reason)) = self.shift(situation, &table, moving, &load, random) {
+        if let Some((shift, reason)) = self.shift(situation, &table, moving, &tally, random) {
             let Shift { address, from, to, epoch } = shift;
             self.taken.insert(address, Taken { reason, to: Some(to) });
             decisions.push(Decision::Release { address, to: from, epoch, reason });
@@ -182,13 +177,13 @@ impl Control {
         situation: &Situation<'_>,
         table: &BTreeMap<IpAddr, Row>,
         moving: bool,
-        load: &BTreeMap<HostId, usize>,
+        tally: &Tally,
         random: &mut Random,
     ) -> Option<(Shift, Reason)> {
         let balancer = &mut self.balancer;
-        let relief = balancer.decide(situation, table, moving, load, random);
+        let relief = balancer.decide(situation, table, moving, tally, random);
         let moving = moving || relief.is_some();
-        let even = self.spreader.decide(situation, table, moving, balancer, load, random);
+        let even = self.spreader.decide(situation, table, moving, balancer, tally, random);
         let relief = relief.map(|shift| (shift, Reason::Balance));
         relief.or(even.map(|shift| (shift, Reason::Spread)))
     }
@@ -205,8 +200,7 @@ impl Control {
         let table = build(situation);
         let row = table.get(&address).filter(|row| row.valid);
         let row = row.ok_or(MoveRefusal::UnknownAddress)?;
-        let target = situation.members.iter().find(|m| m.host == to);
-        let target = target.ok_or(MoveRefusal::UnknownHost)?;
+        let target = situation.member(to).ok_or(MoveRefusal::UnknownHost)?;
         let meant = self.taken.get(&address).is_some_and(|t| t.to == Some(to));
         let given = self.pending.get(&address).is_some_and(|p| p.acquire && p.to == to);
         if meant || given {
@@ -225,7 +219,7 @@ impl Control {
             return Err(MoveRefusal::FailsBack);
         }
         let ordered = decisions.iter().any(|decision| decision.address() == address);
-        let obeys = situation.members.iter().any(|m| m.host == holder && m.follows);
+        let obeys = situation.member(holder).is_some_and(|m| m.follows);
         if ordered || !obeys || self.pending.contains_key(&address) {
             return Err(MoveRefusal::Moving);
         }
@@ -239,7 +233,7 @@ impl Control {
         situation: &Situation<'_>,
         address: IpAddr,
         row: &Row,
-        load: &mut BTreeMap<HostId, usize>,
+        tally: &mut Tally,
         random: &mut Random,
         out: &mut Vec<Decision>,
     ) {
@@ -267,7 +261,7 @@ impl Control {
             return;
         }
         match row.holders.as_slice() {
-            [] => out.extend(self.assign(situation, address, row, load, random)),
+            [] => out.extend(self.assign(situation, address, row, tally, random)),
             &[only] => {
                 self.unassignable.remove(&address);
                 // It still has it: what was meant before did not come about.
@@ -292,47 +286,42 @@ impl Control {
         situation: &Situation<'_>,
         address: IpAddr,
         row: &Row,
-        load: &mut BTreeMap<HostId, usize>,
+        tally: &mut Tally,
         random: &mut Random,
     ) -> Option<Decision> {
         if awaits_preferred(situation, address, row) {
             return None;
         }
-        let meant =
-            self.taken.get(&address).and_then(|taken| taken.to).filter(|&to| {
-                situation.members.iter().any(|m| m.host == to && can_take(m, address))
-            });
-        let to = meant.or_else(|| place(situation, address, row, load, random, |_| true));
+        let meant = self
+            .taken
+            .get(&address)
+            .and_then(|taken| taken.to)
+            .filter(|&to| situation.member(to).is_some_and(|m| can_take(m, address)));
+        let to = meant.or_else(|| place(situation, address, row, tally, random, |_| true));
         let Some(to) = to else {
             return self.unassignable.insert(address).then_some(Decision::CannotAssign(address));
         };
         self.unassignable.remove(&address);
-        *load.entry(to).or_insert(0) += 1;
+        tally.add(to);
         let entry = situation.database.get(address);
         let from = entry.and_then(|e| e.last_holder);
         let epoch = situation.database.epoch(address).saturating_add(1);
+        // Kept until the address is served: the order may be lost, and the next has the same reason.
         let reason = self
             .taken
-            .remove(&address)
+            .get(&address)
             .map_or_else(|| why_unserved(situation, address, from), |taken| taken.reason);
         Some(Decision::Acquire { address, from, to, epoch, reason })
     }
 
-    /// Addresses each host lists or has been told to acquire.
-    fn addresses_by_host(&self, situation: &Situation<'_>) -> BTreeMap<HostId, usize> {
-        let mut load: BTreeMap<HostId, usize> =
-            situation.members.iter().map(|m| (m.host, m.info.served.len())).collect();
-        for (address, pending) in self.pending.iter().filter(|(_, p)| p.acquire) {
-            let listed = situation
-                .members
-                .iter()
-                .find(|m| m.host == pending.to)
-                .is_some_and(|m| m.info.served.iter().any(|s| s.address == *address));
-            if !listed {
-                *load.entry(pending.to).or_insert(0) += 1;
-            }
-        }
-        load
+    /// What hosts have been told to acquire and do not list yet.
+    fn promised(&self, table: &BTreeMap<IpAddr, Row>) -> impl Iterator<Item = (IpAddr, HostId)> {
+        let listed = |address: IpAddr, host: HostId| {
+            table.get(&address).is_some_and(|row| row.holders.iter().any(|h| h.0 == host))
+        };
+        let acquire = self.pending.iter().filter(|(_, pending)| pending.acquire);
+        let promised = acquire.map(|(&address, pending)| (address, pending.to));
+        promised.filter(move |&(address, host)| !listed(address, host))
     }
 
     fn update_waiting(&mut self, now: Time, table: &BTreeMap<IpAddr, Row>) {
@@ -377,7 +366,8 @@ fn is_open(address: IpAddr, pending: &Pending, situation: &Situation<'_>) -> boo
     if peer.boot != pending.to_boot {
         return false;
     }
-    let state = peer.info.served.iter().find(|s| s.address == address).map(|s| s.state);
+    let listed = peer.info.served.binary_search_by_key(&address, |s| s.address).ok();
+    let state = listed.and_then(|n| peer.info.served.get(n)).map(|s| s.state);
     let taken = if pending.acquire {
         state.is_some()
     } else {
@@ -400,7 +390,7 @@ pub(super) fn place(
     situation: &Situation<'_>,
     address: IpAddr,
     row: &Row,
-    load: &BTreeMap<HostId, usize>,
+    tally: &Tally,
     random: &mut Random,
     fits: impl Fn(&Member<'_>) -> bool,
 ) -> Option<HostId> {
@@ -411,14 +401,13 @@ pub(super) fn place(
     let (spares, eligible): (Vec<_>, Vec<_>) =
         situation.members.iter().filter(able).partition(|m| m.info.preferred.is_empty());
     let pool = if spares.is_empty() { eligible } else { spares };
-    let share = situation.share();
     let candidates: Vec<Candidate> = pool
         .into_iter()
         .map(|m| {
-            let addresses = load.get(&m.host).copied().unwrap_or(0);
+            let addresses = tally.of(m.host);
             let unseen = addresses.saturating_sub(m.info.served.len());
             let shown = utilisation(m.info.load, m.info.capacity, THOUSANDTHS);
-            let to_come = share.saturating_mul(u64::try_from(unseen).unwrap_or(u64::MAX));
+            let to_come = tally.share().saturating_mul(u64::try_from(unseen).unwrap_or(u64::MAX));
             Candidate { host: m.host, utilisation: shown.saturating_add(to_come), addresses }
         })
         .collect();
@@ -462,10 +451,8 @@ pub(super) fn home<'a>(
     address: IpAddr,
     row: &Row,
 ) -> Option<&'a Member<'a>> {
-    situation
-        .members
-        .iter()
-        .find(|m| Some(m.host) == row.preferred && m.info.preferred.contains(&address))
+    let member = situation.member(row.preferred?)?;
+    member.info.preferred.binary_search(&address).is_ok().then_some(member)
 }
 
 fn fails_back(situation: &Situation<'_>, address: IpAddr, row: &Row, holder: HostId) -> bool {
@@ -485,7 +472,7 @@ fn rank(situation: &Situation<'_>, row: &Row) -> Vec<Holder> {
     row.holders
         .iter()
         .filter_map(|&(host, _, epoch)| {
-            let member = situation.members.iter().find(|m| m.host == host)?;
+            let member = situation.member(host)?;
             Some(holder(host, epoch, member.info, row.preferred))
         })
         .collect()
@@ -509,7 +496,7 @@ pub(super) fn holder(
 /// Why nobody serves an address, as far as its last holder shows.
 fn why_unserved(situation: &Situation<'_>, address: IpAddr, from: Option<HostId>) -> Reason {
     let Some(from) = from else { return Reason::Unserved };
-    match situation.members.iter().find(|m| m.host == from) {
+    match situation.member(from) {
         None => Reason::HostDown,
         Some(m) if m.info.phase == Phase::Leaving => Reason::Shutdown,
         Some(m) if m.info.phase == Phase::Joining => Reason::LeaseLapsed,

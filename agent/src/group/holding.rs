@@ -15,23 +15,20 @@
 //! fenced until it is off the interface. Losing the lease, a higher epoch elsewhere or a lost
 //! quorum lead from any stage to `Clearing` at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
 use rais_common::time::Time;
 
 use super::phases::{ChangePhase, Stopwatch};
+use super::refusal::Refusals;
 use super::{Action, AddressScript, AddressState, HostId, Reason, Report, Served};
 
 /// When to announce again after the first time: once after the second in which receivers may
 /// ignore a change (Linux `locktime`), then at twice the interval, so often.
 const ANNOUNCE_AGAIN: Duration = Duration::from_millis(1_100);
 const ANNOUNCEMENTS: u32 = 4;
-
-/// First and longest time for which an address that could not be taken is refused.
-const REFUSE_FIRST: Duration = Duration::from_secs(10);
-const REFUSE_LONGEST: Duration = Duration::from_mins(10);
 
 /// After what time taking an address away is tried again.
 const CLEAR_AGAIN: Duration = Duration::from_secs(1);
@@ -125,12 +122,6 @@ pub(super) struct Assignment {
     pub by: HostId,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Refusal {
-    until: Time,
-    span: Duration,
-}
-
 /// What of the settings concerns this host's addresses.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
@@ -144,14 +135,25 @@ pub(super) struct Limits {
 pub(super) struct Holdings {
     limits: Limits,
     held: BTreeMap<IpAddr, Holding>,
-    refused: BTreeMap<IpAddr, Refusal>,
+    refused: Refusals,
     /// What is listed changed since [`take_changed`](Self::take_changed).
     changed: bool,
+    /// Ascends whenever `take_changed` told of a change.
+    version: u64,
+    /// Among them are all addresses in [`Stage::Ready`].
+    ready: BTreeSet<IpAddr>,
 }
 
 impl Holdings {
     pub fn new(limits: Limits) -> Self {
-        Self { limits, held: BTreeMap::new(), refused: BTreeMap::new(), changed: false }
+        Self {
+            limits,
+            held: BTreeMap::new(),
+            refused: Refusals::default(),
+            changed: false,
+            version: 0,
+            ready: BTreeSet::new(),
+        }
     }
 
     /// Nothing is held and nothing is being taken away.
@@ -179,12 +181,18 @@ impl Holdings {
 
     /// Addresses not to be assigned to this host now.
     pub fn refused(&self, now: Time) -> Vec<IpAddr> {
-        self.refused.iter().filter(|(_, r)| now < r.until).map(|(&address, _)| address).collect()
+        self.refused.at(now)
     }
 
     /// Whether what is listed changed since the last call.
     pub fn take_changed(&mut self) -> bool {
+        self.version += u64::from(self.changed);
         std::mem::take(&mut self.changed)
+    }
+
+    /// Another number after each change of what is listed.
+    pub fn version(&self) -> u64 {
+        self.version
     }
 
     /// Takes an address on. It must not be listed yet.
@@ -234,13 +242,15 @@ impl Holdings {
         if let Some(holding) = self.held.get_mut(&address) {
             holding.lap(now, ChangePhase::Configure);
             holding.stage = Stage::Ready;
+            self.ready.insert(address);
         }
     }
 
     /// Addresses that could be opened, ascending.
-    pub fn ready(&self) -> Vec<IpAddr> {
-        let ready = self.held.iter().filter(|(_, holding)| holding.stage == Stage::Ready);
-        ready.map(|(&address, _)| address).collect()
+    pub fn ready(&mut self) -> Vec<IpAddr> {
+        let held = &self.held;
+        self.ready.retain(|a| held.get(a).is_some_and(|h| h.stage == Stage::Ready));
+        self.ready.iter().copied().collect()
     }
 
     /// Begins to answer for a ready address.
@@ -442,7 +452,7 @@ impl Holdings {
             out.push(Action::Announce(due));
         }
         self.end_overdue(now, out);
-        self.refused.retain(|_, refusal| now < refusal.until + refusal.span);
+        self.refused.tick(now);
     }
 
     fn end_overdue(&mut self, now: Time, out: &mut Vec<Action>) {
@@ -491,7 +501,7 @@ impl Holdings {
         let Some(watch) = holding.watch.take() else { return };
         let Holding { epoch, reason, from, by, .. } = *holding;
         let phases = watch.into_phases();
-        self.refused.remove(&address);
+        self.refused.forget(address);
         out.push(Action::Report(Report::Acquired { address, epoch, reason, from, by, phases }));
     }
 
@@ -514,11 +524,7 @@ impl Holdings {
         holding.lap(now, phase);
         let phases = holding.watch.take().map(Stopwatch::into_phases).unwrap_or_default();
         let Holding { epoch, from, by, .. } = *holding;
-        let span = self
-            .refused
-            .get(&address)
-            .map_or(REFUSE_FIRST, |refusal| (refusal.span * 2).min(REFUSE_LONGEST));
-        self.refused.insert(address, Refusal { until: now + span, span });
+        self.refused.add(now, address);
         self.clear(now, vec![address], Some((Reason::AcquireFailed, None)), out);
         let report = Report::AcquireFailed { address, epoch, from, by, phases, error };
         out.push(Action::Report(report));

@@ -11,7 +11,7 @@ use super::membership::Arrival;
 use super::placement::keeper;
 use super::{
     Action, AddressState, Body, Group, HostId, Info, Message, Order, OrderEntry, Phase, Reason,
-    Report, control,
+    Report, claims, control,
 };
 
 impl Group {
@@ -69,44 +69,56 @@ impl Group {
         for record in &info.database {
             self.database.merge(record, at, self.settings.orphan_timeout);
         }
-        for served in &info.host.served {
-            if served.state == AddressState::Online {
-                self.database.served(served.address, source, served.epoch);
-            }
-        }
-        let Some(arrival) =
-            self.members.update(source, boot, sequence, at, info.host, acknowledged)
+        let Some(news) = self.members.update(source, boot, sequence, at, info.host, acknowledged)
         else {
             return;
         };
-        if arrival != Arrival::Known {
+        if news.arrival != Arrival::Known {
             self.changed = true;
             out.push(Action::Report(Report::HostUp(source)));
         }
-        if arrival == Arrival::Returned {
+        if news.arrival == Arrival::Returned {
             // A partition may have healed: neighbours may have learned the other side's answer.
             self.holdings.announce_again(now, |_| true);
         }
-        self.yield_to(now, source, out);
+        self.stirred |= news.lists || news.standing;
+        if news.lists {
+            self.note_lists(source);
+        }
+        let compared = !self.members.compare(source, self.holdings.version());
+        if news.lists || !compared {
+            self.yield_to(now, source, out);
+        }
+    }
+
+    /// Takes the addresses that `source` calls its own or serves into the database.
+    fn note_lists(&mut self, source: HostId) {
+        let Some(peer) = self.members.get(source) else { return };
+        let (own, members) = (&self.settings, &self.members);
+        let claimed = |by: HostId, address: IpAddr| claims(own, members, by, address);
+        for &address in &peer.info.preferred {
+            self.database.claim(address, Some(source), peer.heard, |by| claimed(by, address));
+        }
+        for served in peer.info.served.iter().filter(|s| s.state == AddressState::Online) {
+            self.database.served(served.address, source, served.epoch);
+        }
     }
 
     /// Compares what `source` lists with what this host has. The one that does not keep an address
     /// stops answering at once, without waiting for a leader.
     fn yield_to(&mut self, now: Time, source: HostId, out: &mut Vec<Action>) {
         let Some(peer) = self.members.get(source) else { return };
-        let own_info = self.own_info(now);
+        let (host, own_info) = (self.settings.host, self.own_standing());
         let mut lost = Vec::new();
         let mut contested = BTreeSet::new();
         for theirs in &peer.info.served {
-            let Some(own) = own_info.served.iter().find(|s| s.address == theirs.address) else {
-                continue;
-            };
+            let Some(epoch) = self.holdings.epoch(theirs.address) else { continue };
             contested.insert((source, theirs.address));
             let settled = theirs.state == AddressState::Releasing;
             let preferred = self.database.get(theirs.address).and_then(|e| e.preferred);
-            let me = control::holder(self.settings.host, own.epoch, &own_info, preferred);
+            let me = control::holder(host, epoch, &own_info, preferred);
             let other = control::holder(source, theirs.epoch, &peer.info, preferred);
-            let keeps = keeper(theirs.address, &[me, other]) == Some(self.settings.host);
+            let keeps = keeper(theirs.address, &[me, other]) == Some(host);
             if !settled && !keeps {
                 lost.push(theirs.address);
             }

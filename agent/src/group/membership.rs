@@ -7,7 +7,7 @@ use std::time::Duration;
 use rais_common::time::Time;
 
 use super::phases::Fall;
-use super::{HostId, HostInfo, Known, Phase};
+use super::{HostId, HostInfo, Known, Phase, Served};
 
 /// Most other hosts a group keeps track of; more are not heard.
 const LIMIT: usize = 4_096;
@@ -24,6 +24,8 @@ pub(super) struct Peer {
     pub acknowledged: Option<(u64, u64)>,
     /// Since when it could be assigned addresses without a break.
     pub available_since: Option<Time>,
+    /// The version of this host's own list that its list was last compared with.
+    pub compared: Option<u64>,
 }
 
 /// What accepting a heartbeat meant.
@@ -35,6 +37,16 @@ pub(super) enum Arrival {
     New,
     /// It is heard again after it had fallen silent.
     Returned,
+}
+
+/// What a heartbeat brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct News {
+    pub arrival: Arrival,
+    /// Its lists of addresses are not those of its last heartbeat.
+    pub lists: bool,
+    /// Something else that a decision may hang on is not: anything but its load.
+    pub standing: bool,
 }
 
 /// A host that is no longer in sight.
@@ -51,6 +63,10 @@ pub(super) struct Membership {
     /// Hosts that are no longer in sight.
     lost: BTreeMap<HostId, Lost>,
     hidden: BTreeMap<HostId, Hidden>,
+    /// How many hosts in sight list an address, in whatever state.
+    listed: BTreeMap<IpAddr, usize>,
+    /// No host in sight was last heard before; as of the last [`expire`](Self::expire).
+    earliest: Option<Time>,
 }
 
 /// What is remembered of a host that is no longer in sight.
@@ -86,9 +102,18 @@ impl Membership {
 
     /// Whether any host in sight lists the address, in whatever state.
     pub fn lists(&self, address: IpAddr) -> bool {
-        self.peers
-            .values()
-            .any(|peer| peer.info.served.binary_search_by_key(&address, |s| s.address).is_ok())
+        self.listed.contains_key(&address)
+    }
+
+    /// Notes that a host lists these, or (`now` false) does so no more.
+    fn count(&mut self, served: &[Served], now: bool) {
+        for address in served.iter().map(|served| served.address) {
+            let count = self.listed.entry(address).or_default();
+            *count = if now { *count + 1 } else { count.saturating_sub(1) };
+            if *count == 0 {
+                self.listed.remove(&address);
+            }
+        }
     }
 
     /// Whether a message is newer than everything heard from its source.
@@ -119,19 +144,27 @@ impl Membership {
         at: Time,
         mut info: HostInfo,
         acknowledged: Option<(u64, u64)>,
-    ) -> Option<Arrival> {
-        // As promised by the sender, but searched on that promise: see `lists`.
-        info.served.sort_unstable_by_key(|served| served.address);
+    ) -> Option<News> {
+        sort_lists(&mut info);
         if let Some(peer) = self.peers.get_mut(&id) {
+            let lists = !same_lists(&peer.info, &info);
+            let standing = peer.boot != boot
+                || peer.acknowledged != acknowledged
+                || !same_standing(&peer.info, &info);
             peer.available_since =
                 peer.available_since.filter(|_| peer.boot == boot).filter(|_| available(&info));
             peer.available_since = peer.available_since.or(available(&info).then_some(at));
             peer.boot = boot;
             peer.sequence = sequence;
             peer.heard = peer.heard.max(at);
-            peer.info = info;
             peer.acknowledged = acknowledged;
-            return Some(Arrival::Known);
+            let before = std::mem::replace(&mut peer.info, info);
+            if lists {
+                let served = peer.info.served.clone();
+                self.count(&before.served, false);
+                self.count(&served, true);
+            }
+            return Some(News { arrival: Arrival::Known, lists, standing });
         }
         if self.peers.len() >= LIMIT {
             return None;
@@ -140,9 +173,23 @@ impl Membership {
         let arrival =
             if self.lost.remove(&id).is_some() { Arrival::Returned } else { Arrival::New };
         let available_since = available(&info).then_some(at);
-        self.peers
-            .insert(id, Peer { boot, sequence, heard: at, info, acknowledged, available_since });
-        Some(arrival)
+        self.count(&info.served, true);
+        self.earliest = Some(self.earliest.map_or(at, |earliest| earliest.min(at)));
+        let heard = at;
+        let compared = None;
+        let peer = Peer { boot, sequence, heard, info, acknowledged, available_since, compared };
+        self.peers.insert(id, peer);
+        Some(News { arrival, lists: true, standing: true })
+    }
+
+    /// Notes that the lists of a host were compared with this version of this host's own. False
+    /// where they had been before.
+    pub fn compare(&mut self, id: HostId, version: u64) -> bool {
+        let peer = self.peers.get_mut(&id).filter(|peer| peer.compared != Some(version));
+        peer.is_some_and(|peer| {
+            peer.compared = Some(version);
+            true
+        })
     }
 
     /// Takes note of what a host in sight has heard: of others that it heard since this host did.
@@ -175,6 +222,7 @@ impl Membership {
         let mut departed = Vec::with_capacity(silent.len());
         for host in silent {
             if let Some(peer) = self.peers.remove(&host) {
+                self.count(&peer.info.served, false);
                 let orderly = peer.info.phase == Phase::Leaving;
                 let fall = Fall { judged: now, silence: now.since(peer.heard) };
                 let fall = (!orderly).then_some(fall);
@@ -184,6 +232,7 @@ impl Membership {
                 }
             }
         }
+        self.earliest = self.peers.values().map(|peer| peer.heard).min();
         departed
     }
 
@@ -192,9 +241,10 @@ impl Membership {
         self.lost.get(&id)?.fall
     }
 
-    /// When the next host will have been silent for `timeout`.
+    /// Before this, no host will have been silent for `timeout`. The hosts are gone through once a
+    /// tick, not at every message.
     pub fn next_expiry(&self, timeout: Duration) -> Option<Time> {
-        self.peers.values().map(|peer| peer.heard + timeout).min()
+        self.earliest.map(|earliest| earliest + timeout)
     }
 
     /// When the `n`-th most recently heard host was heard (`n` from 1).
@@ -215,6 +265,21 @@ impl Membership {
             })
             .collect()
     }
+}
+
+/// As promised by the sender, but searched on that promise.
+fn sort_lists(info: &mut HostInfo) {
+    info.preferred.sort_unstable();
+    info.served.sort_unstable_by_key(|served| served.address);
+    info.refused.sort_unstable();
+}
+
+fn same_lists(a: &HostInfo, b: &HostInfo) -> bool {
+    a.served == b.served && a.preferred == b.preferred && a.refused == b.refused
+}
+
+fn same_standing(a: &HostInfo, b: &HostInfo) -> bool {
+    (a.ok, a.quiesced, a.phase, a.leader) == (b.ok, b.quiesced, b.phase, b.leader)
 }
 
 /// Whether a host may be assigned addresses at all.

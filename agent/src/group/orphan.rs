@@ -35,6 +35,10 @@ impl Database {
         self.entries.get(&address)
     }
 
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// All addresses, ascending.
     pub fn iter(&self) -> impl Iterator<Item = (IpAddr, &Entry)> {
         self.entries.iter().map(|(&address, entry)| (address, entry))
@@ -46,25 +50,27 @@ impl Database {
     }
 
     /// A host that is in sight calls the address its own, or (`preferred` none) is configured
-    /// with it as a floating one. Returns the host whose claim stands where two live hosts claim
-    /// it: the lower id.
+    /// with it as a floating one. Where two live hosts claim it, the lower id's claim stands:
+    /// returns both, that one first.
     pub fn claim(
         &mut self,
         address: IpAddr,
         preferred: Option<HostId>,
         seen: Time,
         other_claims: impl Fn(HostId) -> bool,
-    ) -> Option<HostId> {
+    ) -> Option<[HostId; 2]> {
         let Some(entry) = self.entries.get_mut(&address) else {
             self.insert(address, Entry { preferred, seen, epoch: 0, last_holder: None });
             return None;
         };
         entry.seen = entry.seen.max(seen);
         match (entry.preferred, preferred) {
-            (Some(old), Some(new)) if old < new && other_claims(old) => return Some(old),
+            (Some(old), Some(new)) if old < new && other_claims(old) => {
+                return Some([old, new]);
+            }
             (Some(old), Some(new)) if new < old && other_claims(old) => {
                 entry.preferred = Some(new);
-                return Some(new);
+                return Some([new, old]);
             }
             (_, Some(new)) => entry.preferred = Some(new),
             // Floating, until nobody in sight calls it its own.

@@ -18,6 +18,7 @@ use super::HostId;
 use super::balance::{Balancer, Shift, is_crowded, movable};
 use super::control::{Member, Row, Situation, place};
 use super::placement::{ALIKE, Random, THOUSANDTHS, utilisation};
+use super::tally::Tally;
 
 /// How long a host has to be available before it is given a share: one that comes and goes is not
 /// to take addresses along.
@@ -36,14 +37,14 @@ pub(super) struct Spreader {
 
 impl Spreader {
     /// The next move, if there is one. `moving`: some address of the group is on its way anyhow.
-    /// `balancer`: what it moved lately stays where it is. `load`: addresses by host.
+    /// `balancer`: what it moved lately stays where it is. `tally`: addresses by host.
     pub fn decide(
         &mut self,
         situation: &Situation<'_>,
         table: &BTreeMap<IpAddr, Row>,
         moving: bool,
         balancer: &Balancer,
-        load: &BTreeMap<HostId, usize>,
+        tally: &Tally,
         random: &mut Random,
     ) -> Option<Shift> {
         if !situation.spread {
@@ -58,7 +59,7 @@ impl Spreader {
         if moving || now < calm_at {
             return None;
         }
-        let count = |host: HostId| load.get(&host).copied().unwrap_or(0);
+        let count = |host: HostId| tally.of(host);
         let mut sources: Vec<&Member<'_>> =
             situation.members.iter().filter(|m| m.follows).collect();
         sources.sort_by_key(|m| (Reverse(count(m.host)), m.host));
@@ -66,7 +67,7 @@ impl Spreader {
         let shift = sources
             .into_iter()
             .take_while(|source| count(source.host) >= fewest + 2)
-            .find_map(|source| shift_from(source, situation, table, balancer, load, random))?;
+            .find_map(|source| shift_from(source, situation, table, balancer, tally, random))?;
         self.calm_at = Some(now + pause);
         Some(shift)
     }
@@ -78,10 +79,10 @@ fn shift_from(
     situation: &Situation<'_>,
     table: &BTreeMap<IpAddr, Row>,
     balancer: &Balancer,
-    load: &BTreeMap<HostId, usize>,
+    tally: &Tally,
     random: &mut Random,
 ) -> Option<Shift> {
-    let count = |host: HostId| load.get(&host).copied().unwrap_or(0);
+    let count = |host: HostId| tally.of(host);
     let level = |m: &Member<'_>| utilisation(m.info.load, m.info.capacity, THOUSANDTHS);
     let fits = |m: &Member<'_>| {
         let steady =
@@ -101,7 +102,7 @@ fn shift_from(
         .into_iter()
         .filter(|&(address, ..)| !balancer.rests(address))
         .find_map(|(address, row, epoch)| {
-            let to = place(situation, address, row, load, random, fits)?;
+            let to = place(situation, address, row, tally, random, fits)?;
             Some(Shift { address, from: source.host, to, epoch })
         })
 }

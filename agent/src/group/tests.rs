@@ -1,6 +1,7 @@
 //! Events → actions of a whole group. Host 5 is the one under test; others are heard.
 #![allow(clippy::wildcard_enum_match_arm, reason = "tests look at a few actions of many")]
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -471,10 +472,12 @@ fn preferred_twice() {
     let mut bench = Bench::member(settings(), true);
     let mut info = leader_info();
     info.host.preferred = vec![addr(5)];
-    let actions = bench.hear(2, Body::Info(Box::new(info.clone())));
+    bench.hear(2, Body::Info(Box::new(info.clone())));
+    let actions = bench.give(Event::Tick);
     let twice = Report::PreferredTwice { address: addr(5), hosts: [host(2), host(5)] };
     assert!(reports(&actions).contains(&&twice));
-    let actions = bench.hear(2, Body::Info(Box::new(info)));
+    bench.hear(2, Body::Info(Box::new(info)));
+    let actions = bench.give(Event::Tick);
     assert_eq!(reports(&actions), Vec::<&Report>::new());
     assert_eq!(bench.group.database.get(addr(5)).and_then(|e| e.preferred), Some(host(2)));
 }

@@ -133,6 +133,8 @@ impl Cluster {
             Action::Report(report) => self.report(index, &report),
             Action::Stopped => {
                 self.note(index, "** has ended");
+                // It may have tried for long to take an address off, and was counted meanwhile.
+                self.changed = self.now;
                 self.hosts[index].die();
             }
         }

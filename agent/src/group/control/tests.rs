@@ -123,7 +123,7 @@ impl Leader {
     }
 
     fn situation(&self, now: Time) -> Situation<'_> {
-        let members = self
+        let mut members: Vec<Member<'_>> = self
             .hosts
             .iter()
             .map(|(n, info)| Member {
@@ -133,6 +133,7 @@ impl Leader {
                 available_since: self.available_since,
             })
             .collect();
+        members.sort_unstable_by_key(|member| member.host);
         Situation {
             now,
             me: host(1),
@@ -467,6 +468,7 @@ fn operators_move() {
     assert_eq!(leader.asked(9, 2), Ok(None));
     assert_eq!(leader.orders(at(0)), [(ACQUIRE, 2, Reason::Operator)]);
     leader.hear(hosts(online(info(&[]), 9, 5)));
+    leader.decide(at(1));
     assert_eq!(leader.asked(9, 2).map(|decision| decision.is_some()), Ok(true));
     leader.decide(at(1));
     leader.hear(hosts(info(&[])));
