@@ -8,6 +8,7 @@ mod quiesced;
 mod trail;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ use crate::group::Event;
 use crate::monitor::{Means, Monitor};
 use crate::objects::Pool;
 use crate::realtime;
+use crate::record::{Recorder, Recording};
 
 use control::{Control, Running};
 use quiesced::Quiesced;
@@ -50,24 +52,34 @@ fn cannot_start(error: impl Into<anyhow::Error>) -> anyhow::Error {
     CannotStart(error.into()).into()
 }
 
-/// Runs the agent until SIGTERM or SIGINT, then releases everything.
+/// Runs the agent until SIGTERM or SIGINT, then releases everything. What its groups are told and
+/// decide is written to the file at `record`.
 ///
 /// # Errors
 /// [`CannotStart`], or the agent ended because something it cannot do without has ended.
-pub fn run(config: &Config) -> anyhow::Result<()> {
+pub fn run(config: &Config, record: Option<&Path>) -> anyhow::Result<()> {
     let claim = api::claim(&config.agent.run_dir).map_err(cannot_start)?;
+    // Only now: the file may be that of an agent that runs.
+    let recording = record.map(record_to).transpose().map_err(cannot_start)?;
     let runtime = runtime().map_err(cannot_start)?;
     let end = runtime.block_on(async {
         // Signals and clients that come meanwhile wait until the agent has started.
         let ends = Ends::new().map_err(cannot_start)?;
         let mut server = claim.listen().map_err(cannot_start)?;
-        let mut agent = Agent::start(config).await.map_err(cannot_start)?;
+        let mut agent = Agent::start(config, recording.as_ref()).await.map_err(cannot_start)?;
         server.keep();
         agent.serve(server, ends).await
     });
     // Scripts that run are killed. Looks at a file system that hangs are not waited for.
     runtime.shutdown_timeout(RUNTIME_LIMIT);
+    if let Some(recording) = recording {
+        recording.finish();
+    }
     end
+}
+
+fn record_to(path: &Path) -> anyhow::Result<Recording> {
+    Recording::start(path).with_context(|| format!("cannot record to {}", path.display()))
 }
 
 /// Refuses service interfaces that run an XDP program of somebody else's, as far as this process
@@ -148,10 +160,10 @@ struct Agent {
 }
 
 impl Agent {
-    async fn start(config: &Config) -> anyhow::Result<Self> {
+    async fn start(config: &Config, recording: Option<&Recording>) -> anyhow::Result<Self> {
         refuse_foreign(config)?;
         let mut trail = Trail::begin(config);
-        match Self::start_on(config, &mut trail).await {
+        match Self::start_on(config, &mut trail, recording).await {
             Ok(agent) => Ok(Self { _place: trail.keep(), ..agent }),
             Err(error) => {
                 trail.undo().await;
@@ -160,7 +172,11 @@ impl Agent {
         }
     }
 
-    async fn start_on<'a>(config: &'a Config, trail: &mut Trail<'a>) -> anyhow::Result<Self> {
+    async fn start_on<'a>(
+        config: &'a Config,
+        trail: &mut Trail<'a>,
+        recording: Option<&Recording>,
+    ) -> anyhow::Result<Self> {
         let addresses = Addresses::connect(&Handle::current())?;
         let plane = trail.open()?;
         let left = take_away(&plane, &addresses, config).await?;
@@ -195,6 +211,7 @@ impl Agent {
                 log: Arc::clone(&log),
                 realtime: config.agent.realtime,
                 quiesced: quiesced.has(name),
+                recorder: recording.map_or(Recorder::off(), |recording| recording.recorder(name)),
                 ended: tell_end.clone(),
             };
             let reader = plane.reader(slot, &group.service_interface)?;

@@ -6,6 +6,7 @@ mod events;
 mod keygen;
 mod moves;
 mod quiesce;
+mod replay;
 mod run;
 mod status;
 
@@ -42,7 +43,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the agent in the foreground until SIGTERM or SIGINT, then release everything
-    Run(ConfigArgs),
+    Run(run::RunArgs),
     /// Validate a configuration: all mistakes at once, each with its place in the file
     Check(ConfigArgs),
     /// Show groups, hosts, addresses and tests as this host sees them
@@ -57,6 +58,8 @@ enum Command {
     Move(moves::MoveArgs),
     /// Take away what a dead agent left behind
     Clean(ConfigArgs),
+    /// Tell fresh groups what `rais run --record` wrote: what do they decide, and is it the same?
+    Replay(replay::ReplayArgs),
     /// Print a new group key, for a file in `key_files`
     Keygen,
 }
@@ -95,6 +98,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Resume(args) => quiesce::main(args, false),
         Command::Move(args) => moves::main(args),
         Command::Clean(args) => clean::main(&args),
+        Command::Replay(args) => replay::main(&args),
         Command::Keygen => keygen::main(),
     };
     match result {
@@ -119,7 +123,7 @@ fn report(error: &anyhow::Error) {
 }
 
 fn exit_code(error: &anyhow::Error) -> u8 {
-    if error.is::<Mistakes>() || error.is::<CannotStart>() {
+    if error.is::<Mistakes>() || error.is::<CannotStart>() || error.is::<replay::BadRecording>() {
         return WRONG;
     }
     match error.downcast_ref::<AskError>() {

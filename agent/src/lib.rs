@@ -15,5 +15,6 @@ pub mod monitor;
 pub mod objects;
 pub mod process;
 mod realtime;
+pub mod record;
 pub mod status;
 pub mod wire;

@@ -32,6 +32,7 @@ use crate::events::EventLog;
 use crate::group::{Event, Group, HostId, MoveRefusal, View};
 use crate::objects::{self, LoadObject, Objects, Pool, TestStatus};
 use crate::realtime;
+use crate::record::Recorder;
 use crate::wire::{Decoder, Encoder, GroupTag, WireError};
 
 use driver::{Driver, Input};
@@ -65,6 +66,8 @@ pub struct Means<'a> {
     pub realtime: bool,
     /// Whether the group begins quiesced.
     pub quiesced: bool,
+    /// Takes note of what the group is told and decides.
+    pub recorder: Recorder,
     /// Told the group's name when its driver ends, for whatever reason.
     pub ended: mpsc::Sender<String>,
 }
@@ -144,8 +147,10 @@ impl Monitor {
         let scripts =
             Scripts::start(means.runtime, surroundings, means.addresses, Arc::clone(&events));
 
+        let (start, mut recorder) = (clock::now(), means.recorder);
+        recorder.start(&settings, means.boot, start);
         let driver = Driver {
-            group: Group::new(settings, means.boot, clock::now()),
+            group: Group::new(settings, means.boot, start),
             plane: means.plane,
             inbox: inputs,
             sockets: Arc::clone(&sockets),
@@ -154,6 +159,7 @@ impl Monitor {
             scripts: scripts.clone(),
             announcer,
             reports,
+            recorder,
             lease_until: Time::ZERO,
             mover: None,
             complained: false,

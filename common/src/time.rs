@@ -10,6 +10,7 @@ use core::time::Duration;
 ///
 /// Arithmetic saturates: a time that cannot be represented is the end of time, never a panic.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[cfg_attr(feature = "user", derive(serde::Serialize, serde::Deserialize))]
 pub struct Time(u64);
 
 impl Time {

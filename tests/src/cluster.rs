@@ -154,6 +154,18 @@ impl Cluster {
         self.repeat = command;
     }
 
+    /// Records what the group of a host that is off is told and decides, from its start on.
+    pub fn record(&mut self, host: usize) {
+        self.hosts[host].record();
+    }
+
+    /// What was recorded of a host, as `rais run --record` writes it.
+    #[must_use]
+    pub fn recording(&self, host: usize) -> String {
+        let lines = self.hosts[host].recording.iter().flatten();
+        lines.map(|line| serde_json::to_string(line).unwrap() + "\n").collect()
+    }
+
     /// Prints the history as it happens.
     pub fn be_verbose(&mut self) {
         self.verbose = true;

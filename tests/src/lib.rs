@@ -6,6 +6,7 @@ pub mod messages;
 pub mod netns;
 pub mod packet;
 pub mod probe;
+pub mod recorded;
 pub mod scripts;
 pub mod status;
 pub mod trial;

@@ -1,19 +1,33 @@
 //! `rais run`
 
 use std::io::{self, IsTerminal};
+use std::path::PathBuf;
 
+use clap::Args;
 use tracing_subscriber::EnvFilter;
 
 use super::ConfigArgs;
 
+/// Options of `rais run`.
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Write what the groups are told and decide to FILE, for `rais replay`. What FILE held before
+    /// is lost. It grows by some kilobytes a heartbeat, and has no secrets in it but the addresses
+    /// and states of the service
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
+}
+
 /// Runs the agent until it is told to end.
-pub(super) fn main(args: &ConfigArgs) -> anyhow::Result<()> {
-    let config = args.load()?;
+pub(super) fn main(args: &RunArgs) -> anyhow::Result<()> {
+    let config = args.config.load()?;
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal() && super::colour())
         .init();
-    rais::agent::run(&config)
+    rais::agent::run(&config, args.record.as_deref())
 }

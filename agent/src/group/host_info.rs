@@ -3,8 +3,10 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 /// A host's identity in its groups: its first control address. The lowest live one leads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct HostId(pub IpAddr);
 
 impl fmt::Display for HostId {
@@ -14,7 +16,8 @@ impl fmt::Display for HostId {
 }
 
 /// Where a host stands in the group's life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Phase {
     /// Listens, after its start or after its lease lapsed: neither leads nor is assigned.
     Joining,
@@ -25,7 +28,8 @@ pub enum Phase {
 }
 
 /// State of a service address on the host that lists it. Absent is not served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum AddressState {
     /// Assigned; being put in place.
     Acquiring,
@@ -36,7 +40,7 @@ pub enum AddressState {
 }
 
 /// A service address on the host that lists it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Served {
     /// The address.
     pub address: IpAddr,
@@ -47,7 +51,7 @@ pub struct Served {
 }
 
 /// What a host says about itself. Its id is the source of the message.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostInfo {
     /// Addresses of its control interfaces.
     pub control_addresses: Vec<IpAddr>,

@@ -4,11 +4,13 @@ use std::fmt;
 use std::net::IpAddr;
 
 use rais_common::time::Time;
+use serde::{Deserialize, Serialize};
 
 use super::{HostId, Message, MoveRefusal, Phases};
 
 /// Something that happened outside.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Event {
     /// Time passed: a deadline is due. Everything received before `now` has been handed in: the
     /// control sockets were drained before the clock was read.
@@ -109,7 +111,8 @@ pub enum Event {
 }
 
 /// Scripts that are run for an address, before it changes its state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum AddressScript {
     /// After the address was opened, before it counts as online.
     Acquire,
@@ -119,7 +122,8 @@ pub enum AddressScript {
 
 /// Something to be done outside. Carried out in order: a withdrawal precedes the message that
 /// concedes the address.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Action {
     /// Data plane, inline: these are this host's, and are not to be answered for.
     Fence(Vec<IpAddr>),
@@ -194,7 +198,8 @@ pub enum Action {
 }
 
 /// Why an address moves or stays away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Reason {
     /// Nobody served it.
     Unserved,
@@ -306,7 +311,8 @@ impl fmt::Display for Reason {
 }
 
 /// Something worth telling people, scripts and trap receivers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Report {
     /// This host leads, follows another, or nobody.
     Leader(Option<HostId>),

@@ -7,11 +7,13 @@ use std::fmt;
 use std::net::IpAddr;
 
 use rais_common::time::Time;
+use serde::{Deserialize, Serialize};
 
 use super::{Action, AddressState, Body, Group, HostId, MoveAnswer, MoveRequest, Served};
 
 /// Why an address was not moved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum MoveRefusal {
     /// It is no address of the leader's group.
     UnknownAddress,

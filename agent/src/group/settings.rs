@@ -4,10 +4,13 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::HostId;
 
 /// What this host is to the group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Role {
     /// Provides the service; may be assigned addresses.
     Member,
@@ -16,7 +19,8 @@ pub enum Role {
 }
 
 /// When an address returns to its preferred host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Failback {
     /// As soon as the preferred host is available.
     Immediate,
@@ -27,7 +31,8 @@ pub enum Failback {
 }
 
 /// How the leader chooses among several candidates.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Placement {
     /// Lowest utilisation, then fewest addresses, then a hash of address and host.
     LeastUtilised,
@@ -36,7 +41,7 @@ pub enum Placement {
 }
 
 /// When a host has too much to do, and when it has room: in parts of its capacity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Balance {
     /// Above it a host gives addresses away. Greater than `low`.
     pub high: u32,
@@ -48,7 +53,7 @@ pub struct Balance {
 
 /// Everything a [`Group`](super::Group) needs to know. Durations are positive and
 /// `lease < timeout`, which the configuration checks.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Settings {
     /// Name of the group, for people.
     pub name: String,

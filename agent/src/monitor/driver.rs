@@ -20,6 +20,7 @@ use crate::announce::Announcer;
 use crate::clock;
 use crate::data_plane::DataPlane;
 use crate::group::{Action, Event, Group, HostId, Message, MoveRefusal, Report, View};
+use crate::record::Recorder;
 use crate::wire::Encoder;
 use rais_common::time::Time;
 
@@ -77,6 +78,8 @@ pub struct Driver {
     pub announcer: Announcer,
     /// Takes note of what happened.
     pub reports: mpsc::Sender<Report>,
+    /// Takes note of every turn, where that is wanted.
+    pub recorder: Recorder,
     /// The lease as it was last written.
     pub lease_until: Time,
     /// Who waits for the end of a move.
@@ -156,7 +159,10 @@ impl Driver {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
             let now = clock::now();
-            for action in self.group.handle(now, event) {
+            let told = self.recorder.note(&event);
+            let actions = self.group.handle(now, event);
+            self.recorder.turn(now, told, &actions);
+            for action in actions {
                 match self.carry_out(now, action) {
                     Outcome::Done => {}
                     Outcome::Happened(event) => events.push_back(event),

@@ -39,8 +39,7 @@ impl Cluster {
             };
             host.turn = local;
             host.count_step();
-            let Some(group) = host.group.as_mut() else { return };
-            host.steps.extend(group.handle(local, event).into_iter().map(Step::Do));
+            host.turn(local, event);
         }
         self.fail(format_args!("host {index} does not come to rest"));
     }

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use rais::data_plane::memory::MemoryPlane;
 use rais::group::{Action, Event, Group, HostId, Message, MoveRefusal, Role, Settings};
+use rais::record::{self, Line};
 use rais_common::time::Time;
 
 use super::Nanos;
@@ -88,6 +89,8 @@ pub(super) struct Host {
     pub changed: Nanos,
     /// How the moves that were asked for here ended.
     pub moved: Vec<Result<(), MoveRefusal>>,
+    /// What its group was told and decided, where that is wanted.
+    pub recording: Option<Vec<Line<Action>>>,
 }
 
 impl Host {
@@ -114,6 +117,7 @@ impl Host {
             told_to_end: false,
             changed: 0,
             moved: Vec::new(),
+            recording: None,
         }
     }
 
@@ -140,6 +144,27 @@ impl Host {
         self.told_to_end = false;
         let local = self.clock.at(now);
         self.group = Some(Group::new(self.settings.clone(), self.boot, local));
+        if let Some(lines) = &mut self.recording {
+            let settings = Box::new(self.settings.clone());
+            lines.push(Line::Start { boot: self.boot, now: local, settings });
+        }
+    }
+
+    /// Hands an event to the group. What it decides is to be carried out step by step.
+    pub fn turn(&mut self, now: Time, event: Event) {
+        let Some(group) = self.group.as_mut() else { return };
+        let told = self.recording.as_ref().map(|_| event.clone());
+        let actions = group.handle(now, event);
+        if let (Some(lines), Some(event)) = (&mut self.recording, told) {
+            let group = self.settings.name.clone();
+            lines.push(Line::Turn { group, now, event, actions: actions.clone() });
+        }
+        self.steps.extend(actions.into_iter().map(Step::Do));
+    }
+
+    /// From now on what the group is told and decides is recorded.
+    pub fn record(&mut self) {
+        self.recording = Some(vec![record::head()]);
     }
 
     /// A turn of the group and each of its actions bring the next pause nearer.

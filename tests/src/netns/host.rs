@@ -32,6 +32,7 @@ pub struct Host {
     dir: PathBuf,
     bpf_dir: PathBuf,
     agent: Option<Child>,
+    records: bool,
     services: Vec<Child>,
 }
 
@@ -97,7 +98,8 @@ impl Host {
         bpf_dir: PathBuf,
     ) -> Self {
         let (bed, name) = (bed.to_owned(), name.to_owned());
-        Self { bed, name, netns, address, dir, bpf_dir, agent: None, services: Vec::new() }
+        let (agent, services) = (None, Vec::new());
+        Self { bed, name, netns, address, dir, bpf_dir, agent, records: false, services }
     }
 
     /// Its name in the bed.
@@ -192,9 +194,23 @@ impl Host {
         let log = self.log()?;
         let mut command = self.command(binary("rais")?);
         command.arg("run").arg("--config").arg(self.dir.join("rais.toml"));
+        if self.records {
+            command.arg("--record").arg(self.recording());
+        }
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         self.agent = Some(command.spawn().context("starting the agent")?);
         Ok(())
+    }
+
+    /// Agents that are started from now on record what they are told and decide.
+    pub const fn record(&mut self) {
+        self.records = true;
+    }
+
+    /// Where to.
+    #[must_use]
+    pub fn recording(&self) -> PathBuf {
+        self.dir.join("record.jsonl")
     }
 
     /// The agent's process id while it runs.

@@ -22,7 +22,7 @@ const UNSAFE_ROOMS: [&str; 6] = [
 ];
 
 /// Files below these may start threads.
-const THREAD_ROOMS: [&str; 7] = [
+const THREAD_ROOMS: [&str; 8] = [
     "agent/src/agent.rs",
     "agent/src/announce.rs",
     "agent/src/announce/",
@@ -31,6 +31,8 @@ const THREAD_ROOMS: [&str; 7] = [
     "agent/src/monitor/",
     // One a look, which a file system may hold up for ever.
     "agent/src/objects/file.rs",
+    // Its thread writes the file, for which nobody is to wait.
+    "agent/src/record.rs",
 ];
 
 /// What the decision maker may not touch of the standard library: the outside, and whatever makes
@@ -49,8 +51,9 @@ pub(super) fn check(file: &str, text: &str, crates: &[String]) -> Vec<Finding> {
     clocks(file, &source, &mut say);
     threads(file, &source, &mut say);
     if in_module(file, "group") {
-        let allowed = Allowed { crates: &["rais_common"], modules: &["group"] };
+        let allowed = Allowed { crates: &["rais_common", "serde"], modules: &["group"] };
         uses_only(&allowed, &source, crates, &mut say);
+        derives_only(&source, &mut say);
         pure(&source, &mut say);
     }
     if in_module(file, "wire") {
@@ -157,6 +160,15 @@ fn uses_only(allowed: &Allowed<'_>, source: &Source, crates: &[String], say: Say
     }
 }
 
+/// Of serde the decision maker takes the derives, so that what goes in and out can be recorded.
+fn derives_only(source: &Source, say: Say<'_>) {
+    for path in source.paths().iter().filter(|path| path.root == "serde") {
+        for name in path.next.iter().filter(|n| *n != "Serialize" && *n != "Deserialize") {
+            say(path.line, format!("`serde::{name}` in the decision maker: derives only"));
+        }
+    }
+}
+
 /// The decision maker does nothing but decide, and decides alike each time.
 fn pure(source: &Source, say: Say<'_>) {
     for path in source.paths().iter().filter(|path| path.root == "std") {
@@ -209,7 +221,7 @@ mod tests {
 
     /// Lines and beginnings of what is said about a file with a head.
     fn said(file: &str, code: &str) -> Vec<(usize, String)> {
-        let crates = ["rais_common", "nix", "ring", "bincode", "thiserror", "tokio"];
+        let crates = ["rais_common", "serde", "nix", "ring", "bincode", "thiserror", "tokio"];
         let text = format!("//! A head.\n{code}\n");
         let findings = check(file, &text, &crates.map(String::from));
         findings.into_iter().map(|f| (f.line, f.what)).collect()
@@ -230,6 +242,8 @@ mod tests {
         clean(file, "use std::{fmt, net::IpAddr}; use rais_common::time::Time; use super::HostId;");
         clean(file, "use crate::group::{Event, Action}; fn f() { fmt::Error; Event::Tick; }");
         clean("agent/src/group.rs", "mod io; pub use io::Event;");
+        clean(file, "use serde::{Deserialize, Serialize};");
+        broken(file, "use serde::de::Visitor;", "derives only");
         broken(file, "use nix::poll::poll;", "`nix`");
         broken(file, "fn f() { tokio::spawn(g()); }", "`tokio`");
         broken(file, "use crate::{group::Event, wire};", "`crate::wire`");
