@@ -301,8 +301,11 @@ impl Client {
     }
 }
 
-/// The request in `line`, or what is wrong with it.
-fn parse(line: &[u8]) -> Result<Request, String> {
+/// The request in `line`.
+///
+/// # Errors
+/// What is wrong with it, in words for whoever sent it.
+pub fn parse(line: &[u8]) -> Result<Request, String> {
     let request: Request =
         serde_json::from_slice(line).map_err(|e| format!("not a request of this agent: {e}"))?;
     if request.v != VERSION {

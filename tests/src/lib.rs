@@ -2,6 +2,7 @@
 
 pub mod cluster;
 pub mod demo;
+pub mod fuzz;
 pub mod messages;
 pub mod netns;
 pub mod packet;

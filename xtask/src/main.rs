@@ -6,6 +6,7 @@ mod bench;
 mod build_ebpf;
 mod command;
 mod demo;
+mod fuzz;
 mod setup;
 mod simulate;
 mod test;
@@ -53,6 +54,14 @@ enum Task {
         #[arg(long, default_value_t = 1_000)]
         seeds: u64,
     },
+    /// Fuzzes: what may come from outside must not make the agent panic, or break a promise.
+    Fuzz {
+        /// One of `tests/src/fuzz.rs`; all, one after another, where not given.
+        target: Option<String>,
+        /// How long each.
+        #[arg(long, default_value_t = 120)]
+        seconds: u64,
+    },
     /// Measures: the demonstration several times, medians.
     Bench {
         /// How many times.
@@ -84,6 +93,7 @@ fn run(task: Task) -> Result<()> {
         Task::Test { yes } => test::test(yes),
         Task::Tidy => tidy::tidy(),
         Task::Simulate { seeds } => simulate::simulate(seeds),
+        Task::Fuzz { target, seconds } => fuzz::fuzz(target.as_deref(), seconds),
         Task::Bench { runs } => bench::bench(runs),
     }
 }

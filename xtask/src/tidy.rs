@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use crate::command::root;
 
 /// The directories that have Rust files.
-const PACKAGES: [&str; 5] = ["agent", "agent-ebpf", "common", "tests", "xtask"];
+const PACKAGES: [&str; 6] = ["agent", "agent-ebpf", "common", "fuzz", "tests", "xtask"];
 
 /// Something that breaks a rule.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -58,11 +58,10 @@ pub(super) fn main(args: &ReplayArgs) -> anyhow::Result<()> {
             break;
         }
         match replay.line(&text) {
-            Ok(Step::Quiet) => {}
             Ok(Step::Started { group, boot, host }) if !args.json => {
                 super::print(&format!("{group} starts on {host}, boot {boot}\n"))?;
             }
-            Ok(Step::Started { .. }) => {}
+            Ok(Step::Quiet | Step::Started { .. }) => {}
             Ok(Step::Turn(turn)) => {
                 turns += 1;
                 super::print(&show(args, number, &turn)?)?;
