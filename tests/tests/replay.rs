@@ -235,12 +235,16 @@ fn every_turn_is_shown_where_that_is_wanted() {
 fn what_is_no_recording_is_refused_in_one_sentence() {
     let lines = lines();
     let head = lines[0].replace("\"format\":1", "\"format\":9");
-    let cases: [(&[String], &str); 6] = [
+    let second = r#""heartbeat":{"secs":0,"#;
+    let settings = lines[1].replace(second, &format!(r#""heartbeat":{{"secs":{},"#, u64::MAX));
+    assert_ne!(settings, lines[1]);
+    let cases: [(&[String], &str); 7] = [
         (&[], "FILE: not a recording: empty\n"),
         (&["[agent]\n".to_owned()], "FILE:1: not a recording: expected value at line 1 column 1\n"),
         (&lines[1..], "FILE:1: not a recording: its first line says so of one\n"),
         (&[head], "FILE:1: a recording of format 9, by version "),
         (&[lines[0].clone(), lines[0].clone()], "FILE:2: another recording begins within this"),
+        (&[lines[0].clone(), settings], "FILE:2: settings that no configuration has\n"),
         (&[lines[0].clone(), lines[2].clone()], "FILE:2: group `simulated` takes a turn before it"),
     ];
     for (lines, expected) in cases {

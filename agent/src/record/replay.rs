@@ -8,7 +8,10 @@ use rais_common::time::Time;
 use serde_json::Value;
 
 use super::{FORMAT, Line, words};
-use crate::group::{Action, Event, Group};
+use crate::group::{Action, Event, Failback, Group, Settings};
+
+/// Longer than any duration of a checked configuration.
+const LONGEST: Duration = Duration::from_hours(1_000 * 365 * 24);
 
 /// What is wrong with a recording, or with what became of it.
 #[derive(Debug, thiserror::Error)]
@@ -145,6 +148,10 @@ impl Replay {
         match self.recorded(text)? {
             Line::Recording { .. } => Ok(Step::Quiet),
             Line::Start { boot, now, settings } => {
+                if !is_checked(&settings) {
+                    let text = "settings that no configuration has".to_owned();
+                    return Err(ReplayError::Malformed(text));
+                }
                 let (group, host) = (settings.name.clone(), settings.host.to_string());
                 let new = Box::new(Group::new(*settings, boot, now));
                 let replayed = Replayed { group: Some(new), start: now, ended: false };
@@ -223,6 +230,20 @@ impl Replay {
         let after = now.since(replayed.start);
         Ok(Step::Turn(Box::new(Turn { group, now, after, event, actions })))
     }
+}
+
+/// Whether the settings keep what a group counts on ([`Settings`]).
+fn is_checked(settings: &Settings) -> bool {
+    let Settings { heartbeat, timeout, lease, orphan_timeout, action_limit, .. } = *settings;
+    let hold_down = match settings.failback {
+        Failback::After(span) => span,
+        Failback::Immediate | Failback::Never => Duration::ZERO,
+    };
+    let spans = [heartbeat, timeout, lease, orphan_timeout, action_limit];
+    lease < timeout
+        && settings.balance.is_none_or(|balance| balance.low < balance.high && balance.scale > 0)
+        && spans.iter().all(|span| !span.is_zero() && *span <= LONGEST)
+        && hold_down <= LONGEST
 }
 
 /// The first action that is not the same: its position from 1, and what it is on either side.
