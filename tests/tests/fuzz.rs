@@ -15,7 +15,7 @@ use rais_tests::fuzz::{TARGETS, Target, corpus, mutate};
 use rais_tests::messages::Random;
 
 /// How many changed copies each target gets.
-const TURNS: u64 = 20_000;
+const TURNS: u64 = 50_000;
 
 /// The seeds of a target, in the order of their names.
 fn seeds(name: &str) -> Vec<Vec<u8>> {
