@@ -64,6 +64,11 @@ fn an_agent_that_takes_over_and_gives_back() {
     trial.settle(&[(1, 2), (2, 2)]).unwrap();
     trial.host(1).restart_agent().unwrap();
     trial.settle(&[(1, 1), (2, 2)]).unwrap();
+    // Another agent of this host is refused before it touches the recording.
+    let config = trial.get(2).recording().with_file_name("rais.toml");
+    let mut second = trial.get(2).command(rais_tests::netns::binary("rais").unwrap());
+    second.arg("run").arg("--config").arg(config).arg("--record").arg(trial.get(2).recording());
+    assert_eq!(second.output().unwrap().status.code(), Some(2));
     let mode = fs::metadata(trial.get(2).recording()).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     replay(&mut trial, 2, "agents-failover");
