@@ -13,9 +13,8 @@ use super::ConfigArgs;
 pub(super) struct RunArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Write what the groups are told and decide to FILE, for `rais replay`. What FILE held before
-    /// is lost. It grows by some kilobytes a heartbeat, and has no secrets in it but the addresses
-    /// and states of the service
+    /// Write what the groups are told and decide to FILE, for `rais replay`; what FILE held before
+    /// is lost. It grows with each heartbeat, by a kilobyte and more. There are no keys in it
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
 }
