@@ -5,9 +5,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use rais_common::time::Time;
+use serde::Serialize;
 
 /// One part of the time that a change of an address takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ChangePhase {
     /// From the last message heard of the former holder until it was judged dead.
     Silence,
@@ -48,7 +50,7 @@ impl ChangePhase {
 
 /// The phases of one change, in the order in which they began, without a gap between them. One
 /// that passed in two parts is counted together.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Phases(Vec<(ChangePhase, Duration)>);
 
 impl Phases {

@@ -23,6 +23,9 @@ pub(super) fn event(event: &Event) -> String {
         Event::Deconfigured { address, epoch, result } => {
             ended(&format!("{address} epoch {epoch} is off the interface"), result)
         }
+        Event::Measured { address, epoch } => {
+            format!("{address} epoch {epoch} is done in the data plane")
+        }
         Event::Health { ok: true, .. } => "its tests pass".to_owned(),
         Event::Health { ok: false, detail } => format!("its tests fail: {detail}"),
         Event::Load { load, capacity } => format!("its load is {load} of {capacity}"),
@@ -48,6 +51,9 @@ pub(super) fn action(action: &Action) -> String {
         }
         Action::Configure { address, epoch } => format!("configure {address} epoch {epoch}"),
         Action::Deconfigure { address, epoch } => format!("deconfigure {address} epoch {epoch}"),
+        Action::Measure { address, epoch } => {
+            format!("tell when {address} epoch {epoch} is done in the data plane")
+        }
         Action::RunScript { script, address, epoch, reason } => {
             format!("run the {} script of {address} epoch {epoch} ({reason})", script_word(*script))
         }

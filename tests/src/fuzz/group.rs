@@ -100,6 +100,7 @@ impl Choices<'_> {
             failback: self.of(Failback::Immediate, &[Failback::Never, hold_down]),
             placement: self.of(Placement::LeastUtilised, &[Placement::Random]),
             balance: self.flag().then_some(balance),
+            spread: true,
             orphan_timeout: self.of(Duration::from_hours(24), &[TIMEOUT]),
             action_limit: ACTION_LIMIT,
             acquire_script: self.flag(),
@@ -380,6 +381,9 @@ impl World {
                 return self.heartbeat(&message, lease_until, renew_before);
             }
             Action::Send(message) => self.said(&message),
+            Action::Measure { address, epoch } => {
+                return Some(Event::Measured { address, epoch });
+            }
             Action::Configure { address, epoch } => {
                 let able = self.ok && !self.quiesced && !self.ending && self.member;
                 assert!(able, "acquires {address} and must not");
