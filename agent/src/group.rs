@@ -62,7 +62,7 @@ const DECIDE_PAUSE: Duration = Duration::from_micros(1);
 const FEW: u32 = 256;
 
 /// One service group as this host sees it.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own, not a state")]
 pub struct Group {
     settings: Settings,
@@ -215,6 +215,7 @@ impl Group {
         let changed = self.holdings.take_changed();
         if changed {
             self.note_own();
+            self.members.compare_anew();
         }
         self.changed |= changed || self.lease_is_short(now);
         if self.changed || now >= self.next_heartbeat {

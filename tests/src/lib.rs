@@ -4,6 +4,7 @@ pub mod cluster;
 pub mod demo;
 pub mod fuzz;
 pub mod messages;
+pub mod model;
 pub mod netns;
 pub mod packet;
 pub mod probe;

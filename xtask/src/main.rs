@@ -7,6 +7,7 @@ mod build_ebpf;
 mod command;
 mod demo;
 mod fuzz;
+mod model;
 mod setup;
 mod simulate;
 mod test;
@@ -62,6 +63,13 @@ enum Task {
         #[arg(long, default_value_t = 120)]
         seconds: u64,
     },
+    /// Checks every run of a few hosts with so many faults.
+    Model {
+        /// For the model checker: --faults N, --kinds LIST, --depth N, --limit SECONDS; --help
+        /// lists all.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Measures: the demonstration several times, medians.
     Bench {
         /// How many times.
@@ -94,6 +102,7 @@ fn run(task: Task) -> Result<()> {
         Task::Tidy => tidy::tidy(),
         Task::Simulate { seeds } => simulate::simulate(seeds),
         Task::Fuzz { target, seconds } => fuzz::fuzz(target.as_deref(), seconds),
+        Task::Model { arguments } => model::model(&arguments),
         Task::Bench { runs } => bench::bench(runs),
     }
 }

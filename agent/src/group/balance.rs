@@ -43,7 +43,7 @@ pub(super) struct Shift {
 }
 
 /// What a leader remembers of loads and moves.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(super) struct Balancer {
     /// Since when a host has been above the high water mark.
     above: BTreeMap<HostId, Time>,

@@ -89,7 +89,7 @@ impl<'a> Situation<'a> {
 }
 
 /// An order that has been given and not yet been acknowledged.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 pub(super) struct Pending {
     pub to: HostId,
     pub to_boot: u64,
@@ -108,7 +108,7 @@ pub(super) struct Row {
 }
 
 /// What the leader had in mind when it took an address from its holder.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 struct Taken {
     reason: Reason,
     /// The host that is to have it, if it still can when the time comes.
@@ -116,7 +116,7 @@ struct Taken {
 }
 
 /// What the leader remembers between two turns.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(super) struct Control {
     pending: BTreeMap<IpAddr, Pending>,
     /// Since when an address has been acquiring or releasing on a host.

@@ -33,7 +33,7 @@ const ANNOUNCEMENTS: u32 = 4;
 /// After what time taking an address away is tried again.
 const CLEAR_AGAIN: Duration = Duration::from_secs(1);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Stage {
     /// Being put on the interface; fenced.
     Configuring,
@@ -48,7 +48,7 @@ enum Stage {
     Clearing,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 struct Holding {
     stage: Stage,
     epoch: u64,
@@ -123,7 +123,7 @@ pub(super) struct Assignment {
 }
 
 /// What of the settings concerns this host's addresses.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 pub(super) struct Limits {
     pub action: Duration,
     pub acquire_script: bool,
@@ -131,15 +131,13 @@ pub(super) struct Limits {
 }
 
 /// This host's addresses. Every method appends what is to be done to `out`, in order.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Holdings {
     limits: Limits,
     held: BTreeMap<IpAddr, Holding>,
     refused: Refusals,
     /// What is listed changed since [`take_changed`](Self::take_changed).
     changed: bool,
-    /// Ascends whenever `take_changed` told of a change.
-    version: u64,
     /// Among them are all addresses in [`Stage::Ready`].
     ready: BTreeSet<IpAddr>,
 }
@@ -151,7 +149,6 @@ impl Holdings {
             held: BTreeMap::new(),
             refused: Refusals::default(),
             changed: false,
-            version: 0,
             ready: BTreeSet::new(),
         }
     }
@@ -186,13 +183,7 @@ impl Holdings {
 
     /// Whether what is listed changed since the last call.
     pub fn take_changed(&mut self) -> bool {
-        self.version += u64::from(self.changed);
         std::mem::take(&mut self.changed)
-    }
-
-    /// Another number after each change of what is listed.
-    pub fn version(&self) -> u64 {
-        self.version
     }
 
     /// Takes an address on. It must not be listed yet.

@@ -16,7 +16,7 @@ impl fmt::Display for HostId {
 }
 
 /// Where a host stands in the group's life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
     /// Listens, after its start or after its lease lapsed: neither leads nor is assigned.
@@ -28,7 +28,7 @@ pub enum Phase {
 }
 
 /// State of a service address on the host that lists it. Absent is not served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AddressState {
     /// Assigned; being put in place.
@@ -40,7 +40,7 @@ pub enum AddressState {
 }
 
 /// A service address on the host that lists it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Served {
     /// The address.
     pub address: IpAddr,
@@ -51,7 +51,7 @@ pub struct Served {
 }
 
 /// What a host says about itself. Its id is the source of the message.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct HostInfo {
     /// Addresses of its control interfaces.
     pub control_addresses: Vec<IpAddr>,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{HostId, Message, MoveRefusal, Phases};
 
 /// Something that happened outside.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Event {
     /// Time passed: a deadline is due. Everything received before `now` has been handed in: the
@@ -111,7 +111,7 @@ pub enum Event {
 }
 
 /// Scripts that are run for an address, before it changes its state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AddressScript {
     /// After the address was opened, before it counts as online.
@@ -122,7 +122,7 @@ pub enum AddressScript {
 
 /// Something to be done outside. Carried out in order: a withdrawal precedes the message that
 /// concedes the address.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
     /// Data plane, inline: these are this host's, and are not to be answered for.
@@ -198,7 +198,7 @@ pub enum Action {
 }
 
 /// Why an address moves or stays away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reason {
     /// Nobody served it.
@@ -311,7 +311,7 @@ impl fmt::Display for Reason {
 }
 
 /// Something worth telling people, scripts and trap receivers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Report {
     /// This host leads, follows another, or nobody.

@@ -85,8 +85,7 @@ impl Group {
         if news.lists {
             self.note_lists(source);
         }
-        let compared = !self.members.compare(source, self.holdings.version());
-        if news.lists || !compared {
+        if self.members.compare(source) || news.lists {
             self.yield_to(now, source, out);
         }
     }

@@ -13,7 +13,7 @@ use super::{HostId, HostInfo, Known, Phase, Served};
 const LIMIT: usize = 4_096;
 
 /// Another host, as far as this one has heard of it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Peer {
     pub boot: u64,
     pub sequence: u64,
@@ -24,8 +24,8 @@ pub(super) struct Peer {
     pub acknowledged: Option<(u64, u64)>,
     /// Since when it could be assigned addresses without a break.
     pub available_since: Option<Time>,
-    /// The version of this host's own list that its list was last compared with.
-    pub compared: Option<u64>,
+    /// Its list was compared with this host's own, and neither has changed since.
+    pub compared: bool,
 }
 
 /// What accepting a heartbeat meant.
@@ -57,7 +57,7 @@ pub(super) struct Departure {
     pub fall: Option<Fall>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(super) struct Membership {
     peers: BTreeMap<HostId, Peer>,
     /// Hosts that are no longer in sight.
@@ -70,7 +70,7 @@ pub(super) struct Membership {
 }
 
 /// What is remembered of a host that is no longer in sight.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 struct Lost {
     /// Boot and sequence, so that neither can be replayed.
     last: (u64, u64),
@@ -78,7 +78,7 @@ struct Lost {
 }
 
 /// A host that another one in sight hears, and this one does not.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 struct Hidden {
     /// When this host was first told.
     since: Time,
@@ -176,20 +176,20 @@ impl Membership {
         self.count(&info.served, true);
         self.earliest = Some(self.earliest.map_or(at, |earliest| earliest.min(at)));
         let heard = at;
-        let compared = None;
+        let compared = false;
         let peer = Peer { boot, sequence, heard, info, acknowledged, available_since, compared };
         self.peers.insert(id, peer);
         Some(News { arrival, lists: true, standing: true })
     }
 
-    /// Notes that the lists of a host were compared with this version of this host's own. False
-    /// where they had been before.
-    pub fn compare(&mut self, id: HostId, version: u64) -> bool {
-        let peer = self.peers.get_mut(&id).filter(|peer| peer.compared != Some(version));
-        peer.is_some_and(|peer| {
-            peer.compared = Some(version);
-            true
-        })
+    /// Whether the list of a host is still to be compared with this host's own; it is, now.
+    pub fn compare(&mut self, id: HostId) -> bool {
+        self.peers.get_mut(&id).is_some_and(|peer| !std::mem::replace(&mut peer.compared, true))
+    }
+
+    /// This host's own list has changed.
+    pub fn compare_anew(&mut self) {
+        self.peers.values_mut().for_each(|peer| peer.compared = false);
     }
 
     /// Takes note of what a host in sight has heard: of others that it heard since this host did.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{HostId, HostInfo, MoveRefusal, Reason};
 
 /// One message of one host.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Message {
     /// Who sent it.
     pub source: HostId,
@@ -21,7 +21,7 @@ pub struct Message {
 }
 
 /// The types of message.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Body {
     /// The heartbeat.
@@ -37,7 +37,7 @@ pub enum Body {
 }
 
 /// The heartbeat: everything the sender wants known.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Info {
     /// The sender itself.
     pub host: HostInfo,
@@ -49,7 +49,7 @@ pub struct Info {
 
 /// What one host has heard of another. Also an acknowledgement: the sender has handled every
 /// message of that boot up to `sequence` that it will ever handle.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Known {
     /// The other host.
     pub id: HostId,
@@ -62,7 +62,7 @@ pub struct Known {
 }
 
 /// An entry of the service-address database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Record {
     /// The service address.
     pub address: IpAddr,
@@ -76,7 +76,7 @@ pub struct Record {
 }
 
 /// An Acquire or a Release.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Order {
     /// The host that is to act.
     pub to: HostId,
@@ -85,7 +85,7 @@ pub struct Order {
 }
 
 /// What an operator wants of the leader.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct MoveRequest {
     /// The leader that is asked.
     pub leader: HostId,
@@ -96,7 +96,7 @@ pub struct MoveRequest {
 }
 
 /// Why the leader does not do what an operator wants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct MoveAnswer {
     /// The host that asked.
     pub to: HostId,
@@ -110,7 +110,7 @@ pub struct MoveAnswer {
 pub const ORDER_LIMIT: usize = 32;
 
 /// One address of an order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct OrderEntry {
     /// The service address.
     pub address: IpAddr,

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{Action, AddressState, Body, Group, HostId, MoveAnswer, MoveRequest, Served};
 
 /// Why an address was not moved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MoveRefusal {
     /// It is no address of the leader's group.
@@ -88,7 +88,7 @@ impl fmt::Display for MoveRefusal {
 }
 
 /// A move that was asked for here.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 pub(super) struct Asked {
     address: IpAddr,
     to: HostId,

@@ -13,7 +13,7 @@ use super::{HostId, Record};
 const LIMIT: usize = 65_536;
 
 /// One address of the group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Entry {
     /// The host it belongs to; none for a floating address.
     pub preferred: Option<HostId>,
@@ -25,7 +25,7 @@ pub(super) struct Entry {
     pub last_holder: Option<HostId>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(super) struct Database {
     entries: BTreeMap<IpAddr, Entry>,
 }

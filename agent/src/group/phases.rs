@@ -1,6 +1,7 @@
 //! Where the time of a change goes: from the silence of a holder to the address online elsewhere.
 
 use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -136,7 +137,7 @@ pub(super) struct Fall {
 }
 
 /// Since when addresses have been unserved, as far as this leader knows.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Unserved(BTreeMap<IpAddr, Time>);
 
 impl Unserved {
@@ -164,6 +165,16 @@ impl Unserved {
         phases
     }
 }
+
+/// What was measured decides nothing: groups that differ in it alone are in the same state.
+macro_rules! no_state {
+    ($($measured:ty),*) => {$(
+        impl Hash for $measured {
+            fn hash<H: Hasher>(&self, _: &mut H) {}
+        }
+    )*};
+}
+no_state!(Phases, Stopwatch, Fall, Unserved);
 
 #[cfg(test)]
 mod tests {

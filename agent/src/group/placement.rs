@@ -101,7 +101,7 @@ fn mix(mut z: u64) -> u64 {
 }
 
 /// `SplitMix64`: small, seeded, the same everywhere. Nothing secret hangs on it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Random(u64);
 
 impl Random {

@@ -10,13 +10,13 @@ use rais_common::time::Time;
 const FIRST: Duration = Duration::from_secs(10);
 const LONGEST: Duration = Duration::from_mins(10);
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 struct Refusal {
     until: Time,
     span: Duration,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(super) struct Refusals(BTreeMap<IpAddr, Refusal>);
 
 impl Refusals {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::HostId;
 
 /// What this host is to the group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
     /// Provides the service; may be assigned addresses.
@@ -19,7 +19,7 @@ pub enum Role {
 }
 
 /// When an address returns to its preferred host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Failback {
     /// As soon as the preferred host is available.
@@ -31,7 +31,7 @@ pub enum Failback {
 }
 
 /// How the leader chooses among several candidates.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Placement {
     /// Lowest utilisation, then fewest addresses, then a hash of address and host.
@@ -41,7 +41,7 @@ pub enum Placement {
 }
 
 /// When a host has too much to do, and when it has room: in parts of its capacity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Balance {
     /// Above it a host gives addresses away. Greater than `low`.
     pub high: u32,
@@ -53,7 +53,7 @@ pub struct Balance {
 
 /// Everything a [`Group`](super::Group) needs to know. Durations are positive and
 /// `lease < timeout`, which the configuration checks.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub struct Settings {
     /// Name of the group, for people.
     pub name: String,

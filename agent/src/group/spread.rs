@@ -29,7 +29,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 const PAUSE_HEARTBEATS: u32 = 10;
 
 /// What a leader remembers of the spread.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(super) struct Spreader {
     /// Nothing is moved before.
     calm_at: Option<Time>,
