@@ -254,7 +254,7 @@ impl Cluster {
     /// SIGKILL: the agent is gone, the data plane goes on until the lease ends.
     pub fn crash(&mut self, host: usize) {
         self.note_change(host, "crashes");
-        self.hosts[host].die();
+        self.hosts[host].die(self.now);
     }
 
     /// SIGSTOP for so long, as soon as the driver has done what it is doing.
@@ -469,8 +469,6 @@ impl Cluster {
 
 /// Whether a move for this reason needs nothing to have happened to the holder.
 const fn is_policy(reason: Reason) -> bool {
-    matches!(
-        reason,
-        Reason::Failback | Reason::Duplicate | Reason::Balance | Reason::Spread | Reason::Operator
-    )
+    use Reason::{Balance, Duplicate, Expired, Failback, Operator, Spread};
+    matches!(reason, Failback | Duplicate | Balance | Spread | Operator | Expired)
 }

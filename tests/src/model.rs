@@ -30,6 +30,7 @@ mod world;
 use std::fmt;
 use std::time::Duration;
 
+use rais::clock;
 use stateright::{Checker, Model, Property};
 
 pub use choice::{Choice, Fault, Kinds};
@@ -85,6 +86,7 @@ pub struct Outcome {
 /// time to give up.
 #[must_use]
 pub fn check(setup: &Setup, depth: Option<usize>, limit: Option<Duration>) -> Outcome {
+    let began = clock::now();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let mut builder = setup.clone().checker().threads(threads);
     if let Some(depth) = depth {
@@ -93,6 +95,7 @@ pub fn check(setup: &Setup, depth: Option<usize>, limit: Option<Duration>) -> Ou
     if let Some(limit) = limit {
         builder = builder.timeout(limit);
     }
+    let in_time = || limit.is_none_or(|limit| clock::now().since(began) < limit);
     // Otherwise it would stop at the last discovery, or go on after the rules were broken.
     let failures = stateright::HasDiscoveries::AnyFailures;
     let checker = builder.finish_when(failures).spawn_bfs().join();
@@ -108,9 +111,7 @@ pub fn check(setup: &Setup, depth: Option<usize>, limit: Option<Duration>) -> Ou
         states: checker.unique_state_count(),
         visited: checker.state_count(),
         depth: checker.max_depth(),
-        exhausted: checker.is_done()
-            && broken.is_none()
-            && depth.is_none_or(|d| checker.max_depth() < d),
+        exhausted: in_time() && broken.is_none() && depth.is_none_or(|d| checker.max_depth() < d),
         unreached: wanted.filter(|name| !reached.contains_key(name)).collect(),
         broken,
     }

@@ -3,6 +3,7 @@
 #![allow(unreachable_pub, reason = "a program has nobody outside to be reached from")]
 
 mod bench;
+mod broken_rules;
 mod build_ebpf;
 mod command;
 mod demo;
@@ -70,6 +71,12 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Breaks one rule after another, and sees that the simulation or the model checker notices.
+    BrokenRules {
+        /// Only those whose description has this in it.
+        #[arg(default_value = "")]
+        only: String,
+    },
     /// Measures: the demonstration several times, medians.
     Bench {
         /// How many times.
@@ -103,6 +110,7 @@ fn run(task: Task) -> Result<()> {
         Task::Simulate { seeds } => simulate::simulate(seeds),
         Task::Fuzz { target, seconds } => fuzz::fuzz(target.as_deref(), seconds),
         Task::Model { arguments } => model::model(&arguments),
+        Task::BrokenRules { only } => broken_rules::broken_rules(&only),
         Task::Bench { runs } => bench::bench(runs),
     }
 }

@@ -87,6 +87,9 @@ fn random_plan(random: &mut Random, hosts: Option<usize>) -> Plan {
         plan.placement = Placement::Random;
     }
     plan.spread = random.per_mille(700);
+    if random.per_mille(150) {
+        plan.orphan_timeout = Duration::from_millis(600 + random.below(1_500));
+    }
     plan.scripts = random.per_mille(500);
     if random.per_mille(250) {
         plan.failures = 60;
@@ -135,7 +138,7 @@ fn happening(cluster: &mut Cluster, random: &mut Random, plan: &Plan) {
         cluster.start(host);
         return;
     }
-    match random.below(15) {
+    match random.below(16) {
         0 => cluster.crash(host),
         1 => cluster.pause(host, pause_span(random, plan)),
         2..=4 => {
@@ -145,6 +148,7 @@ fn happening(cluster: &mut Cluster, random: &mut Random, plan: &Plan) {
                 cluster.pause_after(host, steps, pause_span(random, plan));
             }
         }
+        15 => pause_in_turn(cluster, random, plan, host),
         5 => cluster.shutdown(host),
         6 => cluster.set_health(host, random.per_mille(500)),
         7 => {
@@ -171,6 +175,17 @@ fn happening(cluster: &mut Cluster, random: &mut Random, plan: &Plan) {
         }
         _ => cluster.set_load(host, u32::try_from(random.below(1_000)).unwrap(), 1_000),
     }
+}
+
+/// A pause that ends just before the lease does, and another within the turn that follows: what
+/// the host does then, it does on a time that others have outlived.
+fn pause_in_turn(cluster: &mut Cluster, random: &mut Random, plan: &Plan, host: usize) {
+    let t = plan.timing;
+    let first = random.between(t.lease - t.heartbeat - t.heartbeat / 4, t.lease);
+    let second = random.between(t.timeout - t.lease, t.timeout);
+    cluster.pause(host, Duration::from_nanos(first));
+    let steps = u32::try_from(random.between(1, 8)).unwrap();
+    cluster.pause_after(host, steps, Duration::from_nanos(second));
 }
 
 /// Mends everything, and then nothing may happen any more.

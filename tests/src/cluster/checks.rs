@@ -93,7 +93,8 @@ impl Cluster {
         }
         self.policy_releases.insert(address, self.now);
         let settings = &self.hosts[leader].settings;
-        let moved = matches!(reason, Reason::Balance | Reason::Spread | Reason::Operator);
+        use Reason::{Balance, Expired, Operator, Spread};
+        let moved = matches!(reason, Balance | Spread | Operator | Expired);
         if moved || matches!(settings.failback, Failback::After(_)) {
             self.changed = self.now;
         }
@@ -118,6 +119,9 @@ impl Cluster {
         for address in self.valid_addresses() {
             let answering = self.answering(address);
             let able = (0..self.hosts.len()).any(|host| self.could_take(host, address));
+            if self.has_expired(address) && !answering.is_empty() {
+                self.fail(format_args!("I2: {answering:?} answer for {address}, which expired"));
+            }
             match answering.as_slice() {
                 [] if quorate && able => {
                     self.fail(format_args!("I2: nobody answers for {address}"));
@@ -127,6 +131,16 @@ impl Cluster {
                 _ => self.fail(format_args!("I2: {answering:?} answer for {address}")),
             }
         }
+    }
+
+    /// Whether an address has outlived its preferred host for so long that nobody may have it.
+    fn has_expired(&self, address: IpAddr) -> bool {
+        let home = self.hosts.iter().find(|host| host.settings.preferred.contains(&address));
+        home.is_some_and(|host| {
+            let timeout = u64::try_from(host.settings.orphan_timeout.as_nanos()).unwrap();
+            let gone = self.now.saturating_sub(host.gone);
+            host.group.is_none() && gone > timeout + self.timing.settles_within()
+        })
     }
 
     /// While every host refuses an address, the moment when one can take it is still to come, and

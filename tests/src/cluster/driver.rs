@@ -134,7 +134,7 @@ impl Cluster {
                 self.note(index, "** has ended");
                 // It may have tried for long to take an address off, and was counted meanwhile.
                 self.changed = self.now;
-                self.hosts[index].die();
+                self.hosts[index].die(self.now);
             }
         }
     }

@@ -87,6 +87,8 @@ pub(super) struct Host {
     pub told_to_end: bool,
     /// When anything last happened to this host that may cost it its addresses (I4).
     pub changed: Nanos,
+    /// Since when there has been no agent.
+    pub gone: Nanos,
     /// How the moves that were asked for here ended.
     pub moved: Vec<Result<(), MoveRefusal>>,
     /// What its group was told and decided, where that is wanted.
@@ -116,13 +118,15 @@ impl Host {
             told_quiesced: false,
             told_to_end: false,
             changed: 0,
+            gone: 0,
             moved: Vec::new(),
             recording: None,
         }
     }
 
     /// The agent is gone, however it ended; the data plane stays.
-    pub fn die(&mut self) {
+    pub fn die(&mut self, now: Nanos) {
+        self.gone = now;
         self.group = None;
         self.incarnation += 1;
         self.wake += 1;

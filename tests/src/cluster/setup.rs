@@ -31,6 +31,8 @@ pub struct Plan {
     pub balance: Option<Balance>,
     /// Whether leaders keep the number of addresses even.
     pub spread: bool,
+    /// How long an address outlives its preferred host.
+    pub orphan_timeout: Duration,
     /// Whether there are acquire and release scripts.
     pub scripts: bool,
     /// Of a thousand scripts and interface changes, so many fail, and as many take too long.
@@ -57,6 +59,7 @@ impl Plan {
             placement: Placement::LeastUtilised,
             balance: None,
             spread: true,
+            orphan_timeout: Duration::from_hours(24),
             scripts: false,
             failures: 0,
             drift: 10_000,
@@ -101,7 +104,7 @@ impl Plan {
             placement: self.placement,
             balance: self.balance,
             spread: self.spread,
-            orphan_timeout: Duration::from_hours(24),
+            orphan_timeout: self.orphan_timeout,
             action_limit: span(self.timing.action_limit),
             acquire_script: self.scripts,
             release_script: self.scripts,
