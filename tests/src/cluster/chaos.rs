@@ -49,9 +49,11 @@ pub fn run(seed: u64, options: Options) -> Outcome {
         cluster.be_verbose();
         println!("{plan:#?}");
     }
+    // Where all start at once, and no clock drifts, all end their joining at once, too.
+    let apart = if plan.drift == 0 { 0 } else { 150 };
     for host in 0..cluster.len() {
         cluster.start(host);
-        let span = random.below(150);
+        let span = random.below(apart);
         cluster.run_for(Duration::from_millis(span));
     }
     if random.per_mille(500) {
@@ -89,6 +91,9 @@ fn random_plan(random: &mut Random, hosts: Option<usize>) -> Plan {
     plan.spread = random.per_mille(700);
     if random.per_mille(150) {
         plan.orphan_timeout = Duration::from_millis(600 + random.below(1_500));
+    }
+    if random.per_mille(250) {
+        plan.drift = 0;
     }
     plan.scripts = random.per_mille(500);
     if random.per_mille(250) {

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use rais::group::{Action, Body, Failback, ListedState, Reason, Role};
+use rais::group::{Action, AddressState, Body, Failback, ListedState, Reason, Role};
 
 use super::{Cluster, Move, Nanos, is_policy};
 
@@ -52,11 +52,32 @@ impl Cluster {
                 if let Some(address) = conceded {
                     self.fail(format_args!("I1: host {index} concedes {address} while open"));
                 }
+                self.check_yields(index);
             }
             Action::Stopped if !host.plane.open_addresses().is_empty() => {
                 self.fail(format_args!("I6: host {index} ends with open addresses"));
             }
             _ => {}
+        }
+    }
+
+    /// I1, where a cut heals: once a host has heard that another one has an address under a higher
+    /// epoch, it has it no more.
+    fn check_yields(&self, index: usize) {
+        let Some(view) = self.view(index) else { return };
+        let id = self.hosts[index].id;
+        let (own, others): (Vec<_>, Vec<_>) = view.hosts.iter().partition(|host| host.id == id);
+        for served in own.iter().flat_map(|host| &host.info.served) {
+            let mut theirs = others.iter().flat_map(|host| &host.info.served);
+            let higher = theirs.any(|t| {
+                t.address == served.address
+                    && t.epoch > served.epoch
+                    && t.state != AddressState::Releasing
+            });
+            if higher {
+                let address = served.address;
+                self.fail(format_args!("I1: host {index} does not yield {address}"));
+            }
         }
     }
 
