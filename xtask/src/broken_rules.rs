@@ -40,6 +40,11 @@ const TRIMMED: [(&str, &[&str]); 3] = [
 /// Simulated clusters for each rule.
 const SEEDS: &str = "400";
 
+/// What the model checker looks at, in this order, until it notices something: one fault of any
+/// kind, then two that cross an order.
+const MODELS: [&[&str]; 2] =
+    [&["--one-beginning"], &["--one-beginning", "--faults=2", "--kinds=delay,fail,quiesce"]];
+
 /// Seconds after which a run is ended. A broken rule can make a space of states infinite.
 const LONGEST: &str = "120";
 
@@ -151,7 +156,12 @@ impl Scratch {
         if let Some(what) = self.simulate()? {
             return Ok(Some(what));
         }
-        self.model()
+        for arguments in MODELS {
+            if let Some(what) = self.model(arguments)? {
+                return Ok(Some(what));
+            }
+        }
+        Ok(None)
     }
 
     /// What the simulation noticed, and after how many runs.
@@ -167,8 +177,8 @@ impl Scratch {
     }
 
     /// What the model checker noticed, and after how many states.
-    fn model(&self) -> Result<Option<String>> {
-        let output = self.run("rais-model", &["--one-beginning"])?;
+    fn model(&self, arguments: &[&str]) -> Result<Option<String>> {
+        let output = self.run("rais-model", arguments)?;
         if output.status.success() || is_late(&output) {
             return Ok(None);
         }

@@ -112,10 +112,12 @@ impl Cluster {
         if !is_policy(reason) {
             return;
         }
-        self.policy_releases.insert(address, self.now);
         let settings = &self.hosts[leader].settings;
-        use Reason::{Balance, Expired, Operator, Spread};
-        let moved = matches!(reason, Balance | Spread | Operator | Expired);
+        if reason == Reason::Failback && settings.failback == Failback::Never {
+            self.fail(format_args!("I4: host {leader} fails {address} back, and is not to"));
+        }
+        self.policy_releases.insert(address, self.now);
+        let moved = matches!(reason, Reason::Balance | Reason::Spread | Reason::Operator | Reason::Expired);
         if moved || matches!(settings.failback, Failback::After(_)) {
             self.changed = self.now;
         }

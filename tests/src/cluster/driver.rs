@@ -89,6 +89,9 @@ impl Cluster {
             }
             Action::Open { address, epoch } => {
                 self.note(index, format_args!("opens {address} epoch {epoch}"));
+                if self.hosts[index].busy.get(&address).is_some_and(|&until| self.now < until) {
+                    self.fail(format_args!("I1: host {index} opens {address} before it is there"));
+                }
                 self.hosts[index].plane.open(address).expect("memory does not fail");
                 self.check_answers(index);
                 self.check_move(index, address);

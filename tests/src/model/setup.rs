@@ -117,6 +117,7 @@ impl Setup {
             failback: Failback::Immediate,
             placement: Placement::LeastUtilised,
             balance: None::<Balance>,
+            spread: false,
             orphan_timeout: Duration::MAX,
             action_limit: UNIT * ACTION_LIMIT,
             acquire_script: false,

@@ -172,7 +172,11 @@ impl World {
                 host.jobs.push_back(done(event));
             }
             Action::Stopped => host.die(),
-            Action::Announce(_) | Action::Report(_) | Action::MoveEnded(_) => {}
+            // What is measured decides nothing.
+            Action::Announce(_)
+            | Action::Measure { .. }
+            | Action::Report(_)
+            | Action::MoveEnded(_) => {}
         }
     }
 }

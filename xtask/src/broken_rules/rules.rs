@@ -214,8 +214,8 @@ const HOLDINGS: [Rule; 9] = [
     rule(
         "an address is opened before it is in place",
         HOLDING,
-        "self.held.iter().filter(|(_, holding)| holding.stage == Stage::Ready);",
-        "self.held.iter().filter(|(_, h)| matches!(h.stage, Stage::Ready | Stage::Clearing));",
+        "            stage: Stage::Configuring,",
+        "            stage: Stage::Ready,",
     ),
     rule(
         "results of an earlier assignment count",
@@ -229,18 +229,24 @@ const HOLDINGS: [Rule; 9] = [
         "            self.holdings.release_all(now, Reason::TestFailed, out);\n",
         "",
     ),
-    rule(
-        "a host takes addresses while its tests fail",
-        LISTENING,
-        "let able = self.ok() && !self.quiesced",
-        "let able = !self.quiesced",
-    ),
-    rule(
-        "a quiesced host takes addresses",
-        LISTENING,
-        "let able = self.ok() && !self.quiesced",
-        "let able = self.ok()",
-    ),
+    Rule {
+        guarded: Some("a leader assigns it none"),
+        ..rule(
+            "a host takes addresses while its tests fail",
+            LISTENING,
+            "let able = self.ok() && !self.quiesced",
+            "let able = !self.quiesced",
+        )
+    },
+    Rule {
+        guarded: Some("a leader assigns it none"),
+        ..rule(
+            "a quiesced host takes addresses",
+            LISTENING,
+            "let able = self.ok() && !self.quiesced",
+            "let able = self.ok()",
+        )
+    },
     rule(
         "an agent ends before it has released",
         GROUP,
@@ -275,24 +281,33 @@ const PLACES: [Rule; 9] = [
         "if fails_back(situation, address, row, only.0) {",
         "if only.0 != situation.me || fails_back(situation, address, row, only.0) {",
     ),
-    rule(
-        "the epochs that others tell are not learned",
-        ORPHAN,
-        "                entry.epoch = entry.epoch.max(record.epoch);\n",
-        "",
-    ),
-    rule(
-        "the quorum is ignored",
-        GROUP,
-        "let met = u32::try_from(live).unwrap_or(u32::MAX) >= self.settings.quorum;",
-        "let met = live > 0;",
-    ),
-    rule(
-        "the lease does not hang on the quorum",
-        GROUP,
-        "            0 => Some(now),\n",
-        "            0.. if self.quorum_met => Some(now),\n",
-    ),
+    Rule {
+        guarded: Some("whoever serves an address tells its epoch, too"),
+        ..rule(
+            "the epochs that others tell are not learned",
+            ORPHAN,
+            "                entry.epoch = entry.epoch.max(record.epoch);\n",
+            "",
+        )
+    },
+    Rule {
+        guarded: Some("the lease hangs on the quorum by itself"),
+        ..rule(
+            "the quorum is ignored",
+            GROUP,
+            "let met = u32::try_from(live).unwrap_or(u32::MAX) >= self.settings.quorum;",
+            "let met = live > 0;",
+        )
+    },
+    Rule {
+        guarded: Some("while a cut lasts two answers are excused"),
+        ..rule(
+            "the lease does not hang on the quorum",
+            GROUP,
+            "            0 => Some(now),\n",
+            "            0.. if self.quorum_met => Some(now),\n",
+        )
+    },
     rule(
         "a host that refuses an address is assigned it again",
         CONTROL,
