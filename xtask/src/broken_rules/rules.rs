@@ -217,36 +217,33 @@ const HOLDINGS: [Rule; 9] = [
         "            stage: Stage::Configuring,",
         "            stage: Stage::Ready,",
     ),
-    rule(
-        "results of an earlier assignment count",
-        HOLDING,
-        "is_some_and(|h| h.epoch == epoch && h.stage == stage)",
-        "is_some_and(|h| h.epoch >= epoch && h.stage == stage)",
-    ),
+    Rule {
+        guarded: Some("two assignments to one host seldom cross"),
+        ..rule(
+            "results of an earlier assignment count",
+            HOLDING,
+            "is_some_and(|h| h.epoch == epoch && h.stage == stage)",
+            "is_some_and(|h| h.epoch >= epoch && h.stage == stage)",
+        )
+    },
     rule(
         "a host whose tests fail keeps what it has",
         GROUP,
         "            self.holdings.release_all(now, Reason::TestFailed, out);\n",
         "",
     ),
-    Rule {
-        guarded: Some("a leader assigns it none"),
-        ..rule(
-            "a host takes addresses while its tests fail",
-            LISTENING,
-            "let able = self.ok() && !self.quiesced",
-            "let able = !self.quiesced",
-        )
-    },
-    Rule {
-        guarded: Some("a leader assigns it none"),
-        ..rule(
-            "a quiesced host takes addresses",
-            LISTENING,
-            "let able = self.ok() && !self.quiesced",
-            "let able = self.ok()",
-        )
-    },
+    rule(
+        "a host takes addresses while its tests fail",
+        LISTENING,
+        "let able = self.ok() && !self.quiesced",
+        "let able = !self.quiesced",
+    ),
+    rule(
+        "a quiesced host takes addresses",
+        LISTENING,
+        "let able = self.ok() && !self.quiesced",
+        "let able = self.ok()",
+    ),
     rule(
         "an agent ends before it has released",
         GROUP,
