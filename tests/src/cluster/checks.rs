@@ -117,7 +117,8 @@ impl Cluster {
             self.fail(format_args!("I4: host {leader} fails {address} back, and is not to"));
         }
         self.policy_releases.insert(address, self.now);
-        let moved = matches!(reason, Reason::Balance | Reason::Spread | Reason::Operator | Reason::Expired);
+        let moved =
+            matches!(reason, Reason::Balance | Reason::Spread | Reason::Operator | Reason::Expired);
         if moved || matches!(settings.failback, Failback::After(_)) {
             self.changed = self.now;
         }

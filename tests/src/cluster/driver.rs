@@ -87,15 +87,7 @@ impl Cluster {
                     plane.fence(address).expect("memory does not fail");
                 }
             }
-            Action::Open { address, epoch } => {
-                self.note(index, format_args!("opens {address} epoch {epoch}"));
-                if self.hosts[index].busy.get(&address).is_some_and(|&until| self.now < until) {
-                    self.fail(format_args!("I1: host {index} opens {address} before it is there"));
-                }
-                self.hosts[index].plane.open(address).expect("memory does not fail");
-                self.check_answers(index);
-                self.check_move(index, address);
-            }
+            Action::Open { address, epoch } => self.open(index, address, epoch),
             Action::Forget(address) => {
                 self.hosts[index].plane.forget(address).expect("memory does not fail");
             }
@@ -140,6 +132,16 @@ impl Cluster {
                 self.hosts[index].die(self.now);
             }
         }
+    }
+
+    fn open(&mut self, index: usize, address: IpAddr, epoch: u64) {
+        self.note(index, format_args!("opens {address} epoch {epoch}"));
+        if self.hosts[index].busy.get(&address).is_some_and(|&until| self.now < until) {
+            self.fail(format_args!("I1: host {index} opens {address} before it is there"));
+        }
+        self.hosts[index].plane.open(address).expect("memory does not fail");
+        self.check_answers(index);
+        self.check_move(index, address);
     }
 
     fn renew(&mut self, index: usize, at: Time, lease_until: Time) {
