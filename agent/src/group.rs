@@ -14,6 +14,7 @@
 //! 6. a heartbeat, where one is due or what it says has changed.
 
 mod balance;
+mod catching_up;
 mod control;
 mod election;
 mod holding;
@@ -25,12 +26,15 @@ mod membership;
 mod message;
 mod moving;
 mod orphan;
+mod parts;
 mod phases;
 mod placement;
 mod refusal;
 mod settings;
 mod spread;
+mod staging;
 mod tally;
+mod telling;
 mod view;
 
 use std::collections::BTreeSet;
@@ -42,18 +46,21 @@ use rais_common::time::Time;
 pub use host_info::{AddressState, HostId, HostInfo, Phase, Served};
 pub use io::{Action, AddressScript, Event, Reason, Report};
 pub use message::{
-    Body, Info, Known, Message, MoveAnswer, MoveRequest, ORDER_LIMIT, Order, OrderEntry, Record,
+    ASK_LIMIT, Ask, Body, Info, Known, Listed, Message, MoveAnswer, MoveRequest, ORDER_LIMIT,
+    Order, OrderEntry, Part, PartOf, Record, Slice, Sum,
 };
 pub use moving::MoveRefusal;
 pub use phases::{ChangePhase, Phases};
 pub use settings::{Balance, Failback, Placement, Role, Settings};
 pub use view::{AddressView, HostView, ListedState, View};
 
+use catching_up::CatchingUp;
 use control::Control;
 use holding::{Holdings, Limits};
 use membership::Membership;
 use orphan::Database;
 use placement::Random;
+use telling::Telling;
 
 /// How long a leader pauses after a decision, for each address of a group that has more than
 /// [`FEW`]: the whole table is gone through each time, and where many hosts fail together there
@@ -102,6 +109,9 @@ pub struct Group {
     requested: Option<(HostId, MoveRequest)>,
 
     next_heartbeat: Time,
+    last_heartbeat: Time,
+    telling: Telling,
+    catching_up: CatchingUp,
     last_turn: Time,
     last_tick: Time,
     /// Nobody is judged silent before this.
@@ -150,6 +160,9 @@ impl Group {
             asked: None,
             requested: None,
             next_heartbeat: now,
+            last_heartbeat: Time::ZERO,
+            telling: Telling::default(),
+            catching_up: CatchingUp::default(),
             last_turn: now,
             last_tick: now,
             judge_from: now,
@@ -173,7 +186,8 @@ impl Group {
         let decide = (self.leads() && self.stirred).then_some(self.decide_from);
         // What was due at the last tick and could not be done waits for the next heartbeat. What
         // fell due since, while other events were handled, does not.
-        [judge, joined, order, decide]
+        let tell = self.tells_changes_at();
+        [judge, joined, order, decide, tell]
             .into_iter()
             .flatten()
             .filter(|&t| t > self.last_tick)
@@ -218,7 +232,7 @@ impl Group {
             self.members.compare_anew();
         }
         self.changed |= changed || self.lease_is_short(now);
-        if self.changed || now >= self.next_heartbeat {
+        if (self.changed && self.tells_at_once(now)) || now >= self.next_heartbeat {
             self.heartbeat(now, &mut out);
         }
         if self.phase == Phase::Leaving && self.holdings.is_empty() {
@@ -338,7 +352,12 @@ impl Group {
     /// Opens what is in place and listed by nobody else in sight. The leader that gave the order
     /// may not hear a holder which this host hears: that one yields to the higher epoch first.
     fn open_ready(&mut self, now: Time, out: &mut Vec<Action>) {
-        for address in self.holdings.ready() {
+        let ready = self.holdings.ready();
+        // What a host in sight has may not be known yet.
+        if ready.is_empty() || self.members.staging.awaits(now, self.settings.timeout) {
+            return;
+        }
+        for address in ready {
             if !self.members.lists(address) {
                 self.holdings.open(now, address, out);
             }
@@ -382,7 +401,8 @@ impl Group {
     /// part.
     fn check_joined(&mut self, now: Time) {
         let lives = self.sent_until.is_some_and(|until| now < until);
-        if self.phase == Phase::Joining && now >= self.joining_until && lives {
+        let knows = !self.catching_up.is_behind(now, self.joining_until, self.settings.timeout);
+        if self.phase == Phase::Joining && now >= self.joining_until && lives && knows {
             self.phase = Phase::Member;
             self.changed = true;
             self.stirred = true;
@@ -432,25 +452,6 @@ impl Group {
                 self.database.served(served.address, self.settings.host, served.epoch);
             }
         }
-    }
-
-    fn heartbeat(&mut self, now: Time, out: &mut Vec<Action>) {
-        if now >= self.next_heartbeat {
-            // On schedule, unless that lies further back than one interval.
-            let next = self.next_heartbeat + self.settings.heartbeat;
-            self.next_heartbeat = if next > now { next } else { now + self.settings.heartbeat };
-        }
-        self.changed = false;
-        let info = Info {
-            host: self.own_info(now),
-            known: self.members.known(now),
-            database: self.database.records(now),
-        };
-        let message = self.message(Body::Info(Box::new(info)));
-        let lease_until = self.lease(now);
-        // Without a lease there is nothing that others could have taken over meanwhile.
-        let renew_before = self.sent_until.unwrap_or(Time::END);
-        out.push(Action::Heartbeat { message, lease_until, renew_before });
     }
 
     /// The lease that a heartbeat sent now brings. With a quorum it also hangs on the hosts it

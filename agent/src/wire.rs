@@ -31,8 +31,8 @@ use header::{HEADER_LEN, Header, Kind};
 use replay::{Standing, Window};
 use seal::{GroupKey, MessageKey, TAG_LEN};
 
-/// Longest datagram, in bytes. The common one fits an Ethernet frame; longer ones are fragmented.
-pub const MAX_MESSAGE: usize = 60_000;
+/// Longest datagram, in bytes: fits a frame everywhere. What does not fit is said in parts.
+pub const MAX_MESSAGE: usize = 1_400;
 
 /// Most other hosts whose messages one decoder follows over its life. Those of further ones are
 /// refused: to forget a host is to accept replays of its messages.

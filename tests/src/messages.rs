@@ -4,8 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use rais::group::{
-    AddressState, Body, HostId, HostInfo, Info, Known, Message, MoveAnswer, MoveRefusal,
-    MoveRequest, ORDER_LIMIT, Order, OrderEntry, Phase, Reason, Record, Served,
+    ASK_LIMIT, AddressState, Ask, Body, HostId, HostInfo, Info, Known, Listed, Message, MoveAnswer,
+    MoveRefusal, MoveRequest, ORDER_LIMIT, Order, OrderEntry, Part, PartOf, Phase, Reason, Record,
+    Served, Slice, Sum,
 };
 
 const REFUSALS: [MoveRefusal; 13] = [
@@ -98,7 +99,7 @@ impl Random {
 
     /// A message of any type, with at most `most` entries in each list.
     pub fn message(&mut self, most: usize) -> Message {
-        let body = match self.below(5) {
+        let body = match self.below(7) {
             0 => Body::Acquire(self.order(most)),
             1 => Body::Release(self.order(most)),
             2 => Body::Move(MoveRequest {
@@ -110,6 +111,14 @@ impl Random {
                 to: self.host(),
                 address: self.address(),
                 refusal: self.one_of(MoveRefusal::UnknownAddress, &REFUSALS),
+            }),
+            4 => Body::Part(self.part(most)),
+            5 => Body::Ask(Ask {
+                to: self.host(),
+                of: self.one_of(PartOf::Lists, &[PartOf::Database]),
+                bits: self.byte() % 17,
+                first: self.byte().into(),
+                sums: self.list(most.min(ASK_LIMIT), |random| random.byte().into()),
             }),
             _ => Body::Info(Box::new(self.info(most))),
         };
@@ -153,13 +162,36 @@ impl Random {
             sequence: random.magnitude(),
             age: random.span(),
         });
-        let database = self.list(most, |random| Record {
+        let database = self.list(most, Self::record);
+        let (lists, records) = (self.sum(), self.sum());
+        Info { host: self.entry(most), lists, known, database, records }
+    }
+
+    fn record(&mut self) -> Record {
+        Record {
+            address: self.address(),
+            preferred: if self.one_in(2) { Some(self.host()) } else { None },
+            age: self.span(),
+            epoch: self.magnitude(),
+        }
+    }
+
+    fn sum(&mut self) -> Option<Sum> {
+        self.one_in(2).then(|| Sum { bits: self.byte() % 17, digest: self.magnitude() })
+    }
+
+    fn part(&mut self, most: usize) -> Part {
+        if self.one_in(2) {
+            return Part::Records(self.list(most, Self::record));
+        }
+        let slice = Slice { bits: self.byte() % 17, index: self.byte().into() };
+        let entries = self.list(most, |random| Listed {
             address: random.address(),
-            preferred: if random.one_in(2) { Some(random.host()) } else { None },
-            age: random.span(),
-            epoch: random.magnitude(),
+            preferred: random.one_in(2),
+            refused: random.one_in(2),
+            served: random.one_in(2).then(|| (AddressState::Online, random.magnitude())),
         });
-        Info { host: self.entry(most), known, database }
+        Part::Lists(slice, entries)
     }
 
     fn entry(&mut self, most: usize) -> HostInfo {

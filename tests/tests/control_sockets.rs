@@ -219,7 +219,7 @@ fn crosses_both_networks(test: &str, group: &str) {
     assert_eq!(names, ["c0", "c1"]);
     assert_eq!(
         receiver.counters().messages(),
-        [("info", 0), ("acquire", 5), ("release", 0), ("move", 0)]
+        [("info", 0), ("acquire", 5), ("release", 0), ("move", 0), ("part", 0)]
     );
     drop(receiver);
 

@@ -113,6 +113,23 @@ struct Taken {
     reason: Reason,
     /// The host that is to have it, if it still can when the time comes.
     to: Option<HostId>,
+    /// The epoch it was held under.
+    epoch: u64,
+    /// How often its holder has been told.
+    tries: u8,
+}
+
+/// How often a holder is told to give an address up that is to go elsewhere.
+const TRIES: u8 = 5;
+
+impl Taken {
+    /// What is still meant of an address that is held under this epoch: where the order was lost,
+    /// it is given again.
+    fn again(self, situation: &Situation<'_>, address: IpAddr, epoch: u64) -> Option<Self> {
+        let target = situation.member(self.to?)?;
+        let lost = self.epoch == epoch && self.tries < TRIES && can_take(target, address);
+        lost.then_some(Self { tries: self.tries + 1, ..self })
+    }
 }
 
 /// What the leader remembers between two turns.
@@ -146,6 +163,11 @@ impl Control {
         self.pending.insert(address, pending);
     }
 
+    /// Whether this host has been given an order that may still be on its way.
+    pub fn awaits(&self, host: HostId) -> bool {
+        self.pending.values().any(|pending| pending.to == host)
+    }
+
     /// One decision at most for each address.
     pub fn decide(&mut self, situation: &Situation<'_>, random: &mut Random) -> Vec<Decision> {
         let table = build(situation);
@@ -165,7 +187,7 @@ impl Control {
         let moving = !(self.pending.is_empty() && self.waiting.is_empty() && decisions.is_empty());
         if let Some((shift, reason)) = self.shift(situation, &table, moving, &tally, random) {
             let Shift { address, from, to, epoch } = shift;
-            self.taken.insert(address, Taken { reason, to: Some(to) });
+            self.taken.insert(address, Taken { reason, to: Some(to), epoch, tries: 1 });
             decisions.push(Decision::Release { address, to: from, epoch, reason });
         }
         decisions
@@ -224,7 +246,7 @@ impl Control {
             return Err(MoveRefusal::Moving);
         }
         let reason = Reason::Operator;
-        self.taken.insert(address, Taken { reason, to: Some(to) });
+        self.taken.insert(address, Taken { reason, to: Some(to), epoch, tries: 1 });
         Ok(Some(Decision::Release { address, to: holder, epoch, reason }))
     }
 
@@ -264,12 +286,16 @@ impl Control {
             [] => out.extend(self.assign(situation, address, row, tally, random)),
             &[only] => {
                 self.unassignable.remove(&address);
-                // It still has it: what was meant before did not come about.
-                self.taken.remove(&address);
+                let meant = self.taken.remove(&address);
                 if fails_back(situation, address, row, only.0) {
                     let reason = Reason::Failback;
-                    self.taken.insert(address, Taken { reason, to: None });
+                    let taken = Taken { reason, to: None, epoch: only.2, tries: 1 };
+                    self.taken.insert(address, taken);
                     out.push(release(only, reason));
+                } else if let Some(again) = meant.and_then(|t| t.again(situation, address, only.2))
+                {
+                    self.taken.insert(address, again);
+                    out.push(release(only, again.reason));
                 }
             }
             holders => {

@@ -10,8 +10,8 @@ use super::holding::Assignment;
 use super::membership::Arrival;
 use super::placement::keeper;
 use super::{
-    Action, AddressState, Body, Group, HostId, Info, Message, Order, OrderEntry, Phase, Reason,
-    Report, claims, control,
+    Action, AddressState, Body, Group, HostId, Info, Message, Order, OrderEntry, Part, Phase,
+    Reason, Report, claims, control,
 };
 
 impl Group {
@@ -46,6 +46,14 @@ impl Group {
                 self.members.heard(source, boot, sequence, at);
                 self.move_answered(source, &answer, out);
             }
+            Body::Part(part) => {
+                self.members.heard(source, boot, sequence, at);
+                self.part(source, boot, at, &part);
+            }
+            Body::Ask(ask) => {
+                self.members.heard(source, boot, sequence, at);
+                self.answer(now, &ask, out);
+            }
         }
     }
 
@@ -54,7 +62,7 @@ impl Group {
         now: Time,
         at: Time,
         (source, boot, sequence): (HostId, u64, u64),
-        info: Info,
+        mut info: Info,
         out: &mut Vec<Action>,
     ) {
         let own = info.known.iter().find(|k| k.id == self.settings.host);
@@ -69,6 +77,16 @@ impl Group {
         for record in &info.database {
             self.database.merge(record, at, self.settings.orphan_timeout);
         }
+        match info.lists {
+            Some(sum) if !self.members.complete(source, boot, sum, &mut info.host, now) => {
+                // It is alive; what it has is not known, and nothing is decided meanwhile.
+                self.members.heard(source, boot, sequence, at);
+                self.ask_lists(now, source, sum, out);
+                return;
+            }
+            Some(_) => {}
+            None => self.members.staging.forget(source),
+        }
         let Some(news) = self.members.update(source, boot, sequence, at, info.host, acknowledged)
         else {
             return;
@@ -81,12 +99,29 @@ impl Group {
             // A partition may have healed: neighbours may have learned the other side's answer.
             self.holdings.announce_again(now, |_| true);
         }
-        self.stirred |= news.lists || news.standing;
+        let awaited = news.acknowledged && self.control.awaits(source);
+        self.stirred |= news.lists || news.standing || awaited;
         if news.lists {
             self.note_lists(source);
         }
         if self.members.compare(source) || news.lists {
             self.yield_to(now, source, out);
+        }
+        self.compare_database(now, source, info.records, out);
+    }
+
+    /// Some of what a host has to say beside its heartbeat.
+    fn part(&mut self, source: HostId, boot: u64, at: Time, part: &Part) {
+        match part {
+            Part::Lists(slice, entries) => {
+                self.members.staging.part(source, boot, *slice, entries);
+            }
+            Part::Records(records) => {
+                for record in records {
+                    self.database.merge(record, at, self.settings.orphan_timeout);
+                }
+                self.stirred = true;
+            }
         }
     }
 

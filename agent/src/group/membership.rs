@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use rais_common::time::Time;
 
+use super::parts::fill;
 use super::phases::Fall;
-use super::{HostId, HostInfo, Known, Phase, Served};
+use super::staging::Staging;
+use super::{HostId, HostInfo, Known, Phase, Served, Sum};
 
 /// Most other hosts a group keeps track of; more are not heard.
 const LIMIT: usize = 4_096;
@@ -47,6 +49,8 @@ pub(super) struct News {
     pub lists: bool,
     /// Something else that a decision may hang on is not: anything but its load.
     pub standing: bool,
+    /// It has handled a later message of ours.
+    pub acknowledged: bool,
 }
 
 /// A host that is no longer in sight.
@@ -63,6 +67,7 @@ pub(super) struct Membership {
     /// Hosts that are no longer in sight.
     lost: BTreeMap<HostId, Lost>,
     hidden: BTreeMap<HostId, Hidden>,
+    pub staging: Staging,
     /// How many hosts in sight list an address, in whatever state.
     listed: BTreeMap<IpAddr, usize>,
     /// No host in sight was last heard before; as of the last [`expire`](Self::expire).
@@ -148,9 +153,17 @@ impl Membership {
         sort_lists(&mut info);
         if let Some(peer) = self.peers.get_mut(&id) {
             let lists = !same_lists(&peer.info, &info);
-            let standing = peer.boot != boot
-                || peer.acknowledged != acknowledged
-                || !same_standing(&peer.info, &info);
+            let anew = peer.boot != boot;
+            let standing = anew || !same_standing(&peer.info, &info);
+            // A heartbeat that has no room to say so has not forgotten it.
+            let before = peer.acknowledged.filter(|_| !anew);
+            let acknowledged = acknowledged.max(before);
+            let news = News {
+                arrival: Arrival::Known,
+                lists,
+                standing,
+                acknowledged: acknowledged != before,
+            };
             peer.available_since =
                 peer.available_since.filter(|_| peer.boot == boot).filter(|_| available(&info));
             peer.available_since = peer.available_since.or(available(&info).then_some(at));
@@ -164,7 +177,7 @@ impl Membership {
                 self.count(&before.served, false);
                 self.count(&served, true);
             }
-            return Some(News { arrival: Arrival::Known, lists, standing });
+            return Some(news);
         }
         if self.peers.len() >= LIMIT {
             return None;
@@ -179,7 +192,7 @@ impl Membership {
         let compared = false;
         let peer = Peer { boot, sequence, heard, info, acknowledged, available_since, compared };
         self.peers.insert(id, peer);
-        Some(News { arrival, lists: true, standing: true })
+        Some(News { arrival, lists: true, standing: true, acknowledged: true })
     }
 
     /// Whether the list of a host is still to be compared with this host's own; it is, now.
@@ -206,9 +219,25 @@ impl Membership {
         }
     }
 
-    /// Whether others hear a host that this one does not, and may yet: it is given the timeout.
+    /// Takes the lists of a host from the parts it has said. False where they are not whole.
+    pub fn complete(
+        &mut self,
+        id: HostId,
+        boot: u64,
+        sum: Sum,
+        info: &mut HostInfo,
+        now: Time,
+    ) -> bool {
+        let Some(set) = self.staging.whole(id, boot, sum, now) else { return false };
+        fill(info, set);
+        true
+    }
+
+    /// Whether others hear a host that this one does not, or the lists of one in sight are not
+    /// whole, and may be yet: it is given the timeout.
     pub fn awaits_hidden(&self, now: Time, timeout: Duration) -> bool {
-        self.hidden.values().any(|hidden| now < hidden.until && now < hidden.since + timeout)
+        self.staging.awaits(now, timeout)
+            || self.hidden.values().any(|hidden| now < hidden.until && now < hidden.since + timeout)
     }
 
     /// Removes every host that has been silent for `timeout`.
@@ -223,6 +252,7 @@ impl Membership {
         for host in silent {
             if let Some(peer) = self.peers.remove(&host) {
                 self.count(&peer.info.served, false);
+                self.staging.forget(host);
                 let orderly = peer.info.phase == Phase::Leaving;
                 let fall = Fall { judged: now, silence: now.since(peer.heard) };
                 let fall = (!orderly).then_some(fall);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{HostId, HostInfo, MoveRefusal, Reason};
+use super::{AddressState, HostId, HostInfo, MoveRefusal, Reason};
 
 /// One message of one host.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -34,6 +34,10 @@ pub enum Body {
     Move(MoveRequest),
     /// From the leader: it will not be.
     MoveRefused(MoveAnswer),
+    /// What did not fit the heartbeat.
+    Part(Part),
+    /// To somebody whose parts were missed.
+    Ask(Ask),
 }
 
 /// The heartbeat: everything the sender wants known.
@@ -41,11 +45,88 @@ pub enum Body {
 pub struct Info {
     /// The sender itself.
     pub host: HostInfo,
-    /// What it has heard of other hosts, ascending by id.
+    /// Where its lists of addresses do not fit and `host` has none: their sum. They are said in
+    /// [`Part`]s.
+    pub lists: Option<Sum>,
+    /// What it has heard of other hosts, ascending by id. Where not all fit: its leader, and some
+    /// in turn.
     pub known: Vec<Known>,
     /// The service-address database, ascending by address.
     pub database: Vec<Record>,
+    /// Where the database does not fit, and is not there at all: its sum.
+    pub records: Option<Sum>,
 }
+
+/// A set of addresses with something known of each, put into a number. The order plays no part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Sum {
+    /// The set is cut into 2^bits slices; at most 16.
+    pub bits: u8,
+    /// The same for the same set, and hardly for another.
+    pub digest: u64,
+}
+
+/// Which addresses: those whose hash begins with the `bits` bits of `index`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Slice {
+    /// How many bits; at most 16.
+    pub bits: u8,
+    /// Their value.
+    pub index: u16,
+}
+
+/// Some of what the sender has to say: everything it has in a slice of its lists, or some of what
+/// it has in a slice of its database.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Part {
+    /// Of its lists: all of the slice.
+    Lists(Slice, Vec<Listed>),
+    /// Of its database.
+    Records(Vec<Record>),
+}
+
+/// An address in a host's lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Listed {
+    /// The address.
+    pub address: IpAddr,
+    /// It belongs to the host.
+    pub preferred: bool,
+    /// The host tried lately to take it, and could not.
+    pub refused: bool,
+    /// The host has it: how far along it is, and the number of the assignment.
+    pub served: Option<(AddressState, u64)>,
+}
+
+/// A host has missed parts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Ask {
+    /// Who is to send them.
+    pub to: HostId,
+    /// Of which set.
+    pub of: PartOf,
+    /// The set is cut into 2^bits slices; at most 16.
+    pub bits: u8,
+    /// The first of the slices.
+    pub first: u16,
+    /// The lower half of the sum of what the asker has in this and the following slices, at most
+    /// [`ASK_LIMIT`]: it wants those that differ.
+    pub sums: Vec<u32>,
+}
+
+/// A set that is said in parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PartOf {
+    /// The lists of a host.
+    Lists,
+    /// The database.
+    Database,
+}
+
+/// Most sums in one [`Ask`].
+pub const ASK_LIMIT: usize = 256;
 
 /// What one host has heard of another. Also an acknowledgement: the sender has handled every
 /// message of that boot up to `sequence` that it will ever handle.

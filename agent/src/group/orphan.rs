@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use rais_common::time::Time;
 
-use super::{HostId, Record};
+use super::parts::{database_bits, record_sum, sums};
+use super::{HostId, Record, Sum};
 
 /// Most addresses of a group.
 const LIMIT: usize = 65_536;
@@ -28,6 +29,8 @@ pub(super) struct Entry {
 #[derive(Clone, Debug, Default, Hash)]
 pub(super) struct Database {
     entries: BTreeMap<IpAddr, Entry>,
+    /// Over all entries: see [`record_sum`].
+    digest: u64,
 }
 
 impl Database {
@@ -59,25 +62,27 @@ impl Database {
         seen: Time,
         other_claims: impl Fn(HostId) -> bool,
     ) -> Option<[HostId; 2]> {
-        let Some(entry) = self.entries.get_mut(&address) else {
+        if !self.entries.contains_key(&address) {
             self.insert(address, Entry { preferred, seen, epoch: 0, last_holder: None });
             return None;
-        };
-        entry.seen = entry.seen.max(seen);
-        match (entry.preferred, preferred) {
-            (Some(old), Some(new)) if old < new && other_claims(old) => {
-                return Some([old, new]);
-            }
-            (Some(old), Some(new)) if new < old && other_claims(old) => {
-                entry.preferred = Some(new);
-                return Some([new, old]);
-            }
-            (_, Some(new)) => entry.preferred = Some(new),
-            // Floating, until nobody in sight calls it its own.
-            (Some(old), None) if !other_claims(old) => entry.preferred = None,
-            (Some(_) | None, None) => {}
         }
-        None
+        self.change(address, |entry| {
+            entry.seen = entry.seen.max(seen);
+            match (entry.preferred, preferred) {
+                (Some(old), Some(new)) if old < new && other_claims(old) => {
+                    return Some([old, new]);
+                }
+                (Some(old), Some(new)) if new < old && other_claims(old) => {
+                    entry.preferred = Some(new);
+                    return Some([new, old]);
+                }
+                (_, Some(new)) => entry.preferred = Some(new),
+                // Floating, until nobody in sight calls it its own.
+                (Some(old), None) if !other_claims(old) => entry.preferred = None,
+                (Some(_) | None, None) => {}
+            }
+            None
+        })?
     }
 
     /// What another host knows of an address. `timeout`: see [`expire`](Self::expire).
@@ -86,40 +91,43 @@ impl Database {
             return;
         }
         let seen = at.minus(record.age);
-        match self.entries.get_mut(&record.address) {
-            Some(entry) => {
-                entry.epoch = entry.epoch.max(record.epoch);
-                if seen > entry.seen {
-                    entry.seen = seen;
-                    entry.preferred = record.preferred.or(entry.preferred);
-                }
+        let known = self.change(record.address, |entry| {
+            entry.epoch = entry.epoch.max(record.epoch);
+            if seen > entry.seen {
+                entry.seen = seen;
+                entry.preferred = record.preferred.or(entry.preferred);
             }
-            None => self.insert(
-                record.address,
-                Entry { preferred: record.preferred, seen, epoch: record.epoch, last_holder: None },
-            ),
+        });
+        if known.is_none() {
+            let Record { address, preferred, epoch, .. } = *record;
+            self.insert(address, Entry { preferred, seen, epoch, last_holder: None });
         }
     }
 
     /// A host was seen to serve the address under this epoch.
     pub fn served(&mut self, address: IpAddr, holder: HostId, epoch: u64) {
-        if let Some(entry) = self.entries.get_mut(&address) {
+        self.change(address, |entry| {
             entry.last_holder = Some(holder);
             entry.epoch = entry.epoch.max(epoch);
-        }
+        });
     }
 
     /// An assignment was made or heard of.
     pub fn assigned(&mut self, address: IpAddr, epoch: u64) {
-        if let Some(entry) = self.entries.get_mut(&address) {
-            entry.epoch = entry.epoch.max(epoch);
-        }
+        self.change(address, |entry| entry.epoch = entry.epoch.max(epoch));
     }
 
     /// Removes every address whose preferred host has not been seen for `timeout`: it is no longer
     /// valid, and whoever serves it will be told to release it.
     pub fn expire(&mut self, now: Time, timeout: Duration) {
-        self.entries.retain(|_, entry| now.since(entry.seen) < timeout);
+        let (entries, digest) = (&mut self.entries, &mut self.digest);
+        entries.retain(|&address, entry| {
+            let valid = now.since(entry.seen) < timeout;
+            if !valid {
+                *digest = digest.wrapping_sub(sum_of(address, entry));
+            }
+            valid
+        });
     }
 
     /// What the heartbeat says of the addresses.
@@ -134,11 +142,40 @@ impl Database {
             .collect()
     }
 
+    /// The sum over all entries: what is known of each address but when its host was last seen.
+    pub fn sum(&self) -> Sum {
+        Sum { bits: database_bits(self.entries.len()), digest: self.digest }
+    }
+
+    /// The sums of its 2^bits slices.
+    pub fn sums(&self, bits: u8) -> Vec<u64> {
+        sums(self.iter().map(|(address, entry)| (address, sum_of(address, entry))), bits)
+    }
+
+    /// Adds an address that is not there yet.
     fn insert(&mut self, address: IpAddr, entry: Entry) {
         if self.entries.len() < LIMIT {
+            self.digest = self.digest.wrapping_add(sum_of(address, &entry));
             self.entries.insert(address, entry);
         }
     }
+
+    /// Changes an entry, if there is one.
+    fn change<R>(&mut self, address: IpAddr, change: impl FnOnce(&mut Entry) -> R) -> Option<R> {
+        let entry = self.entries.get_mut(&address)?;
+        let before = (entry.preferred, entry.epoch);
+        let result = change(entry);
+        if (entry.preferred, entry.epoch) != before {
+            let old = record_sum(address, before.0, before.1);
+            let new = sum_of(address, entry);
+            self.digest = self.digest.wrapping_sub(old).wrapping_add(new);
+        }
+        Some(result)
+    }
+}
+
+fn sum_of(address: IpAddr, entry: &Entry) -> u64 {
+    record_sum(address, entry.preferred, entry.epoch)
 }
 
 #[cfg(test)]

@@ -79,11 +79,18 @@ pub(super) fn keeper(address: IpAddr, holders: &[Holder]) -> Option<HostId> {
 /// A number that depends on both alike (FNV-1a, then mixed): the tie-break that is the same on
 /// every host and spreads addresses over hosts.
 pub(super) fn affinity(address: IpAddr, host: HostId) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    for byte in octets(address).into_iter().chain(octets(host.0)) {
-        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    }
-    mix(hash)
+    mix(fold(octets(address).into_iter().chain(octets(host.0))))
+}
+
+/// A number that depends on the address and spreads evenly.
+pub(super) fn hash(address: IpAddr) -> u64 {
+    mix(fold(octets(address).into_iter()))
+}
+
+fn fold(bytes: impl Iterator<Item = u8>) -> u64 {
+    bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
 }
 
 fn octets(address: IpAddr) -> [u8; 16] {
@@ -94,7 +101,7 @@ fn octets(address: IpAddr) -> [u8; 16] {
 }
 
 /// The finaliser of `SplitMix64`.
-fn mix(mut z: u64) -> u64 {
+pub(super) fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)

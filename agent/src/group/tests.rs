@@ -67,8 +67,10 @@ fn leader_info() -> Info {
             served: Vec::new(),
             refused: Vec::new(),
         },
+        lists: None,
         known: Vec::new(),
         database: vec![record(5, Some(5), 3), record(9, None, 3)],
+        records: None,
     }
 }
 

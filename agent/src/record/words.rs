@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use crate::group::{Action, AddressScript, Body, Event, Info, Message, Order, Served};
+use crate::group::{
+    Action, AddressScript, Ask, Body, Event, Info, Message, Order, Part, PartOf, Served, Slice,
+};
 
 /// What a group is told.
 pub(super) fn event(event: &Event) -> String {
@@ -70,6 +72,18 @@ fn message_words(message: &Message) -> String {
         Body::Info(info) => heartbeat(info),
         Body::Acquire(order) => format!("acquire {}", order_words(order)),
         Body::Release(order) => format!("release {}", order_words(order)),
+        Body::Part(Part::Lists(slice, entries)) => {
+            let Slice { bits, index } = slice;
+            format!("{} addresses, slice {index} of 2^{bits} of its lists", entries.len())
+        }
+        Body::Part(Part::Records(records)) => {
+            format!("{} addresses of its database", records.len())
+        }
+        Body::Ask(Ask { to, of, bits, first, sums }) => {
+            let of = if *of == PartOf::Lists { "lists" } else { "database" };
+            let last = usize::from(*first) + sums.len();
+            format!("{to} is asked about slices {first} to {last} of 2^{bits} of its {of}")
+        }
         Body::Move(request) => {
             format!("{} is asked to move {} to {}", request.leader, request.address, request.to)
         }

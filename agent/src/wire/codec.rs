@@ -6,6 +6,8 @@
 //! more than a small multiple of the datagram's length: a list is refused before room is made for
 //! it if it is longer than its limit or than the bytes that are left.
 
+mod parts;
+
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -19,8 +21,9 @@ use super::header::Kind;
 use super::{Refusal, WireError};
 use crate::group::{
     AddressState, Body, HostId, HostInfo, Info, Known, MoveAnswer, MoveRefusal, MoveRequest,
-    ORDER_LIMIT, Order, OrderEntry, Phase, Reason, Record, Served,
+    ORDER_LIMIT, Order, OrderEntry, Part, Phase, Reason, Record, Served,
 };
+use parts::{AskForm, ListsForm, SumForm};
 
 /// Most control addresses of a host.
 pub const MAX_CONTROL_ADDRESSES: usize = 16;
@@ -46,6 +49,9 @@ pub(super) fn encode(body: &Body, out: &mut Vec<u8>) -> Result<(), WireError> {
         Body::Acquire(order) | Body::Release(order) => write(&OrderForm::of(order)?, out),
         Body::Move(request) => write(&MoveForm::of(request), out),
         Body::MoveRefused(answer) => write(&AnswerForm::of(answer), out),
+        Body::Part(Part::Lists(slice, entries)) => write(&ListsForm::of(*slice, entries)?, out),
+        Body::Part(Part::Records(records)) => write(&records_form(records)?, out),
+        Body::Ask(ask) => write(&AskForm::of(ask)?, out),
     };
     written.map_err(WireError::Encode)
 }
@@ -62,6 +68,12 @@ pub(super) fn decode(kind: Kind, payload: &[u8]) -> Result<Body, Refusal> {
         Kind::Release => read::<OrderForm>(payload)?.body().map(Body::Release),
         Kind::Move => read::<MoveForm>(payload)?.body().map(Body::Move),
         Kind::MoveRefused => read::<AnswerForm>(payload)?.body().map(Body::MoveRefused),
+        Kind::Lists => read::<ListsForm>(payload)?.body().map(Body::Part),
+        Kind::Records => {
+            let records = read::<Records>(payload)?.items(RecordForm::entry)?;
+            Ok(Body::Part(Part::Records(records)))
+        }
+        Kind::Ask => read::<AskForm>(payload)?.body().map(Body::Ask),
     }
 }
 
@@ -175,26 +187,38 @@ impl Address {
 #[derive(Encode, Decode)]
 struct InfoForm {
     host: HostForm,
+    lists: Option<SumForm>,
     known: List<KnownForm, MAX_HOSTS>,
-    database: List<RecordForm, MAX_ADDRESSES>,
+    database: Records,
+    records: Option<SumForm>,
 }
 
 impl InfoForm {
     fn of(info: &Info) -> Result<Self, WireError> {
         Ok(Self {
             host: HostForm::of(&info.host)?,
+            lists: info.lists.map(SumForm::of),
             known: List::of("known hosts", &info.known, KnownForm::of)?,
-            database: List::of("database records", &info.database, RecordForm::of)?,
+            database: records_form(&info.database)?,
+            records: info.records.map(SumForm::of),
         })
     }
 
     fn body(self) -> Result<Info, Refusal> {
         Ok(Info {
             host: self.host.entry()?,
+            lists: self.lists.map(SumForm::entry).transpose()?,
             known: self.known.items(KnownForm::entry)?,
             database: self.database.items(RecordForm::entry)?,
+            records: self.records.map(SumForm::entry).transpose()?,
         })
     }
+}
+
+type Records = List<RecordForm, MAX_ADDRESSES>;
+
+fn records_form(records: &[Record]) -> Result<Records, WireError> {
+    List::of("database records", records, RecordForm::of)
 }
 
 #[derive(Encode, Decode)]

@@ -3,7 +3,7 @@
 //! ```text
 //!  0  magic "RAIS"          4
 //!  4  wire version          1
-//!  5  type                  1   1 Info, 2 Acquire, 3 Release
+//!  5  type                  1   see `Kind`
 //!  6  protection            1   0 plain, 1 sealed
 //!  7  reserved, zero        1
 //!  8  group tag             8
@@ -21,7 +21,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use ring::digest;
 
 use super::Refusal;
-use crate::group::{Body, HostId};
+use crate::group::{Body, HostId, Part};
 
 /// Bytes of the header.
 pub(super) const HEADER_LEN: usize = 56;
@@ -71,6 +71,9 @@ pub(super) enum Kind {
     Release,
     Move,
     MoveRefused,
+    Lists,
+    Records,
+    Ask,
 }
 
 impl Kind {
@@ -81,6 +84,9 @@ impl Kind {
             Body::Release(_) => Self::Release,
             Body::Move(_) => Self::Move,
             Body::MoveRefused(_) => Self::MoveRefused,
+            Body::Part(Part::Lists(..)) => Self::Lists,
+            Body::Part(Part::Records(_)) => Self::Records,
+            Body::Ask(_) => Self::Ask,
         }
     }
 
@@ -91,6 +97,9 @@ impl Kind {
             Self::Release => 3,
             Self::Move => 4,
             Self::MoveRefused => 5,
+            Self::Lists => 6,
+            Self::Records => 7,
+            Self::Ask => 8,
         }
     }
 
@@ -101,6 +110,9 @@ impl Kind {
             3 => Some(Self::Release),
             4 => Some(Self::Move),
             5 => Some(Self::MoveRefused),
+            6 => Some(Self::Lists),
+            7 => Some(Self::Records),
+            8 => Some(Self::Ask),
             _ => None,
         }
     }

@@ -8,9 +8,9 @@ use std::time::Duration;
 use rais::data_plane::DataPlane as _;
 use rais::data_plane::memory::MemoryPlane;
 use rais::group::{
-    Action, AddressScript, AddressState, Balance, Body, Event, Failback, Group, HostId, HostInfo,
-    Info, Known, Message, MoveAnswer, MoveRefusal, MoveRequest, Order, OrderEntry, Phase,
-    Placement, Reason, Record, Role, Served, Settings,
+    Action, AddressScript, AddressState, Ask, Balance, Body, Event, Failback, Group, HostId,
+    HostInfo, Info, Known, Listed, Message, MoveAnswer, MoveRefusal, MoveRequest, Order,
+    OrderEntry, Part, PartOf, Phase, Placement, Reason, Record, Role, Served, Settings, Slice, Sum,
 };
 use rais_common::time::Time;
 
@@ -149,13 +149,44 @@ impl Choices<'_> {
             age: c.span(),
             epoch: c.number(),
         });
-        Info { host, known, database }
+        Info { host, lists: self.sum(), known, database, records: self.sum() }
+    }
+
+    fn sum(&mut self) -> Option<Sum> {
+        (self.byte() % 8 == 1).then(|| Sum { bits: self.byte() % 17, digest: self.number() })
+    }
+
+    fn part(&mut self) -> Part {
+        if self.flag() {
+            return Part::Records(self.list(|c| Record {
+                address: c.address(),
+                preferred: c.flag().then(|| c.host()),
+                age: c.span(),
+                epoch: c.number(),
+            }));
+        }
+        let slice = Slice { bits: self.byte() % 3, index: u16::from(self.byte() % 4) };
+        let entries = self.list(|c| Listed {
+            address: c.address(),
+            preferred: c.flag(),
+            refused: c.flag(),
+            served: c.flag().then(|| (AddressState::Online, c.number())),
+        });
+        Part::Lists(slice, entries)
     }
 
     fn body(&mut self, heard: (u64, u64)) -> Body {
         match self.byte() % 8 {
             0 => Body::Acquire(self.order()),
             1 => Body::Release(self.order()),
+            4 => Body::Part(self.part()),
+            5 => Body::Ask(Ask {
+                to: self.host(),
+                of: self.of(PartOf::Lists, &[PartOf::Database]),
+                bits: self.byte() % 17,
+                first: self.byte().into(),
+                sums: self.list(|c| c.byte().into()),
+            }),
             2 => Body::Move(MoveRequest {
                 leader: self.host(),
                 address: self.address(),

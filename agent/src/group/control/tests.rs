@@ -59,6 +59,8 @@ pub(in super::super) struct Leader {
     pub follows: fn(u8) -> bool,
     pub available_since: Option<Time>,
     sequence: u64,
+    /// For tests that count decisions: the last one.
+    pub told: Option<Decision>,
 }
 
 impl Leader {
@@ -76,6 +78,7 @@ impl Leader {
             follows: |_| true,
             available_since: Some(at(0)),
             sequence: 0,
+            told: None,
         };
         leader.hear(hosts);
         leader
@@ -470,7 +473,10 @@ fn operators_move() {
     leader.hear(hosts(online(info(&[]), 9, 5)));
     leader.decide(at(1));
     assert_eq!(leader.asked(9, 2).map(|decision| decision.is_some()), Ok(true));
-    leader.decide(at(1));
+    for _ in 1..TRIES {
+        assert_eq!(leader.orders(at(1)), [(RELEASE, 3, Reason::Operator)]);
+    }
+    assert_eq!(leader.orders(at(1)), [], "the holder keeps it");
     leader.hear(hosts(info(&[])));
     let orders = leader.orders(at(2));
     assert!(matches!(orders[..], [(ACQUIRE, 3 | 4, Reason::Unserved)]), "{orders:?}");

@@ -14,6 +14,7 @@ pub struct ReceiveCounters {
     acquires: AtomicU64,
     releases: AtomicU64,
     moves: AtomicU64,
+    parts: AtomicU64,
     dropped: AtomicU64,
     overflows: AtomicU64,
     errors: AtomicU64,
@@ -22,12 +23,13 @@ pub struct ReceiveCounters {
 impl ReceiveCounters {
     /// Messages handed on, by type.
     #[must_use]
-    pub fn messages(&self) -> [(&'static str, u64); 4] {
+    pub fn messages(&self) -> [(&'static str, u64); 5] {
         [
             ("info", self.infos.load(Ordering::Relaxed)),
             ("acquire", self.acquires.load(Ordering::Relaxed)),
             ("release", self.releases.load(Ordering::Relaxed)),
             ("move", self.moves.load(Ordering::Relaxed)),
+            ("part", self.parts.load(Ordering::Relaxed)),
         ]
     }
 
@@ -56,6 +58,7 @@ impl ReceiveCounters {
             Body::Acquire(_) => &self.acquires,
             Body::Release(_) => &self.releases,
             Body::Move(_) | Body::MoveRefused(_) => &self.moves,
+            Body::Part(_) | Body::Ask(_) => &self.parts,
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }

@@ -1,0 +1,115 @@
+//! The lists of hosts that say them in parts, until they are whole.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use rais_common::time::Time;
+
+use super::parts::{listed_sum, sums};
+use super::{HostId, Listed, Slice, Sum};
+
+/// Most hosts, and most addresses of one.
+const HOSTS: usize = 4_096;
+const ADDRESSES: usize = 65_536;
+
+#[derive(Clone, Debug, Hash)]
+struct Staged {
+    boot: u64,
+    set: BTreeMap<IpAddr, Listed>,
+    digest: u64,
+    /// Since when it has not been what the host has.
+    behind: Option<Time>,
+    /// When the host was last asked.
+    asked: Option<Time>,
+}
+
+impl Staged {
+    fn new(boot: u64) -> Self {
+        Self { boot, set: BTreeMap::new(), digest: 0, behind: None, asked: None }
+    }
+
+    /// Replaces what there was of a slice.
+    fn replace(&mut self, slice: Slice, entries: &[Listed]) {
+        let gone: Vec<IpAddr> = self.set.keys().copied().filter(|&a| slice.has(a)).collect();
+        for address in gone {
+            if let Some(listed) = self.set.remove(&address) {
+                self.digest = self.digest.wrapping_sub(listed_sum(&listed));
+            }
+        }
+        for listed in entries.iter().filter(|listed| slice.has(listed.address)) {
+            if self.set.len() < ADDRESSES && !self.set.contains_key(&listed.address) {
+                self.set.insert(listed.address, *listed);
+                self.digest = self.digest.wrapping_add(listed_sum(listed));
+            }
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, Hash)]
+pub(super) struct Staging {
+    hosts: BTreeMap<HostId, Staged>,
+}
+
+impl Staging {
+    /// A host has said a slice of its lists.
+    pub fn part(&mut self, id: HostId, boot: u64, slice: Slice, entries: &[Listed]) {
+        if let Some(staged) = self.of(id, boot) {
+            staged.replace(slice, entries);
+        }
+    }
+
+    /// The lists of a host, if they are whole.
+    pub fn whole(
+        &mut self,
+        id: HostId,
+        boot: u64,
+        sum: Sum,
+        now: Time,
+    ) -> Option<&BTreeMap<IpAddr, Listed>> {
+        let staged = self.of(id, boot)?;
+        if staged.digest != sum.digest {
+            staged.behind.get_or_insert(now);
+            return None;
+        }
+        (staged.behind, staged.asked) = (None, None);
+        Some(&staged.set)
+    }
+
+    /// What to ask a host with, unless it was asked less than `pause` ago: the sums of the slices.
+    pub fn question(
+        &mut self,
+        id: HostId,
+        sum: Sum,
+        now: Time,
+        pause: Duration,
+    ) -> Option<Vec<u64>> {
+        let staged = self.hosts.get_mut(&id)?;
+        if staged.asked.is_some_and(|at| now < at + pause) {
+            return None;
+        }
+        staged.asked = Some(now);
+        Some(sums(staged.set.values().map(|l| (l.address, listed_sum(l))), sum.bits))
+    }
+
+    /// Whether the lists of a host in sight are not whole, and may be yet: it is given the timeout.
+    pub fn awaits(&self, now: Time, timeout: Duration) -> bool {
+        self.hosts.values().any(|s| s.behind.is_some_and(|since| now < since + timeout))
+    }
+
+    /// A host says its lists in its heartbeats, or is no longer in sight.
+    pub fn forget(&mut self, id: HostId) {
+        self.hosts.remove(&id);
+    }
+
+    fn of(&mut self, id: HostId, boot: u64) -> Option<&mut Staged> {
+        if !self.hosts.contains_key(&id) && self.hosts.len() >= HOSTS {
+            return None;
+        }
+        let staged = self.hosts.entry(id).or_insert_with(|| Staged::new(boot));
+        if staged.boot != boot {
+            *staged = Staged::new(boot);
+        }
+        Some(staged)
+    }
+}

@@ -1,0 +1,218 @@
+//! What this host tells the others: its heartbeats, and what does not fit them.
+
+use std::time::Duration;
+
+use rais_common::time::Time;
+
+use super::parts::{self, Told};
+use super::{
+    ASK_LIMIT, Action, Ask, Body, Group, HostId, HostInfo, Info, Known, Part, PartOf, Record, Sum,
+};
+
+/// Where not all hosts heard fit a heartbeat, so many are in each, in turn. Others say the rest.
+const KNOWN_AT_ONCE: usize = 8;
+
+/// A part is repeated with every so many heartbeats, for those who cannot ask.
+const REPEAT_EVERY: u64 = 16;
+
+/// Most parts sent for questions in a quarter of a heartbeat: who misses more asks again.
+const ANSWER_LIMIT: usize = 64;
+
+/// Most questions at once.
+const ASK_AT_ONCE: usize = 16;
+
+/// What this host remembers of what it has told in parts.
+#[derive(Clone, Debug, Default, Hash)]
+pub(super) struct Telling {
+    /// Its lists; none where they fit its heartbeats.
+    told: Option<Told>,
+    /// Since when it has sent how many parts for questions.
+    answered: (Option<Time>, usize),
+    /// Which host heard is said next, and which part is repeated next.
+    next_known: usize,
+    next_part: u64,
+}
+
+impl Group {
+    /// Whether what has changed is to be told now and not with the next heartbeat on schedule.
+    /// Where it takes parts, changes are collected for a while.
+    pub(super) fn tells_at_once(&self, now: Time) -> bool {
+        now >= self.told_at() + self.tell_pause()
+    }
+
+    /// When what has changed is to be told.
+    pub(super) fn tells_changes_at(&self) -> Option<Time> {
+        self.changed.then(|| self.told_at() + self.tell_pause())
+    }
+
+    fn told_at(&self) -> Time {
+        self.last_heartbeat
+    }
+
+    fn tell_pause(&self) -> Duration {
+        if self.telling.told.is_some() { self.settings.heartbeat / 4 } else { Duration::ZERO }
+    }
+
+    pub(super) fn heartbeat(&mut self, now: Time, out: &mut Vec<Action>) {
+        if now >= self.next_heartbeat {
+            // On schedule, unless that lies further back than one interval.
+            let next = self.next_heartbeat + self.settings.heartbeat;
+            self.next_heartbeat = if next > now { next } else { now + self.settings.heartbeat };
+        }
+        self.changed = false;
+        self.last_heartbeat = now;
+        let mut host = self.own_info(now);
+        let lists = self.tell_lists(&mut host, out);
+        let known = self.tell_known(now);
+        let used = parts::standing_len(&host) + parts::lists_len(&host);
+        let used = used + known.iter().map(parts::known_len).sum::<usize>();
+        let (database, records) = self.tell_database(now, parts::ROOM.saturating_sub(used + 40));
+        if records.is_some() || lists.is_some() {
+            self.repeat_part(now, out);
+        }
+        let info = Info { host, lists, known, database, records };
+        let message = self.message(Body::Info(Box::new(info)));
+        let lease_until = self.lease(now);
+        // Without a lease there is nothing that others could have taken over meanwhile.
+        let renew_before = self.sent_until.unwrap_or(Time::END);
+        out.push(Action::Heartbeat { message, lease_until, renew_before });
+    }
+
+    /// Where the lists do not fit the heartbeat, sends what has changed of them in parts, before
+    /// it, and leaves their sum.
+    fn tell_lists(&mut self, host: &mut HostInfo, out: &mut Vec<Action>) -> Option<Sum> {
+        if parts::lists_len(host) <= parts::LISTS_ROOM {
+            self.telling.told = None;
+            return None;
+        }
+        let before = self.telling.told.take();
+        let told = Told::new(parts::listed(host), before.as_ref().map_or(0, |told| told.bits));
+        for index in told.changed_since(before.as_ref()) {
+            self.send_slice(&told, index, out);
+        }
+        let sum = told.sum();
+        self.telling.told = Some(told);
+        (host.preferred, host.served, host.refused) = Default::default();
+        Some(sum)
+    }
+
+    fn send_slice(&mut self, told: &Told, index: u16, out: &mut Vec<Action>) {
+        let (slice, entries) = told.slice(index);
+        let message = self.message(Body::Part(Part::Lists(slice, entries)));
+        out.push(Action::Send(message));
+    }
+
+    /// What it has heard of the others: of all, or of its leader and some.
+    fn tell_known(&mut self, now: Time) -> Vec<Known> {
+        let all = self.members.known(now);
+        if all.iter().map(parts::known_len).sum::<usize>() <= parts::KNOWN_ROOM {
+            return all;
+        }
+        let start = self.telling.next_known % all.len();
+        self.telling.next_known = start + KNOWN_AT_ONCE;
+        let turn = all.iter().cycle().skip(start).take(KNOWN_AT_ONCE);
+        // The leader waits for its orders to be acknowledged.
+        let leader = all.iter().filter(|known| Some(known.id) == self.leader);
+        let mut known: Vec<Known> = turn.chain(leader).copied().collect();
+        known.sort_unstable_by_key(|known| known.id);
+        known.dedup_by_key(|known| known.id);
+        known
+    }
+
+    /// The database, or its sum.
+    fn tell_database(&self, now: Time, room: usize) -> (Vec<Record>, Option<Sum>) {
+        let sum = self.database.sum();
+        // The shortest entry has some ten bytes.
+        if self.database.len() > room / 10 {
+            return (Vec::new(), Some(sum));
+        }
+        let records = self.database.records(now);
+        if records.iter().map(parts::record_len).sum::<usize>() <= room {
+            (records, None)
+        } else {
+            (Vec::new(), Some(sum))
+        }
+    }
+
+    /// Now and then says a part again.
+    fn repeat_part(&mut self, now: Time, out: &mut Vec<Action>) {
+        self.telling.next_part += 1;
+        if !self.telling.next_part.is_multiple_of(REPEAT_EVERY) {
+            return;
+        }
+        let turn = self.telling.next_part / REPEAT_EVERY;
+        let index = |bits: u8| u16::try_from(turn % (1 << bits)).unwrap_or(0);
+        if let Some(told) = self.telling.told.take() {
+            self.send_slice(&told, index(told.bits), out);
+            self.telling.told = Some(told);
+        }
+        let bits = self.database.sum().bits;
+        self.send_records(now, bits, &[index(bits)], out);
+    }
+
+    /// Sends what the database has in these slices of 2^bits.
+    fn send_records(&mut self, now: Time, bits: u8, slices: &[u16], out: &mut Vec<Action>) {
+        let mut records = self.database.records(now);
+        records.retain(|record| slices.contains(&parts::index(record.address, bits)));
+        for records in parts::packed(records, parts::record_len) {
+            let message = self.message(Body::Part(Part::Records(records)));
+            out.push(Action::Send(message));
+        }
+    }
+
+    /// Somebody has missed parts. Everybody hears the answer, so that so many in a quarter of a
+    /// heartbeat are enough.
+    pub(super) fn answer(&mut self, now: Time, ask: &Ask, out: &mut Vec<Action>) {
+        if ask.to != self.settings.host {
+            return;
+        }
+        let (since, sent) = self.telling.answered;
+        let over = since.is_none_or(|since| now >= since + self.settings.heartbeat / 4);
+        let (since, sent) = if over { (Some(now), 0) } else { (since, sent) };
+        let left = ANSWER_LIMIT.saturating_sub(sent);
+        let before = out.len();
+        match ask.of {
+            PartOf::Lists => {
+                let Some(told) = self.telling.told.take() else { return };
+                // Asked with other slices: whoever asks will learn the right ones.
+                if told.bits == ask.bits {
+                    for index in wanted(ask, &told.sums).into_iter().take(left) {
+                        self.send_slice(&told, index, out);
+                    }
+                }
+                self.telling.told = Some(told);
+            }
+            PartOf::Database => {
+                let mut slices = wanted(ask, &self.database.sums(ask.bits));
+                slices.truncate(left);
+                self.send_records(now, ask.bits, &slices, out);
+            }
+        }
+        self.telling.answered = (since, sent + out.len() - before);
+    }
+
+    /// Asks a host for what differs from these sums.
+    pub(super) fn ask(
+        &mut self,
+        to: HostId,
+        of: PartOf,
+        bits: u8,
+        sums: &[u64],
+        out: &mut Vec<Action>,
+    ) {
+        let sums = parts::short_sums(sums);
+        for (n, sums) in sums.chunks(ASK_LIMIT).enumerate().take(ASK_AT_ONCE) {
+            let Ok(first) = u16::try_from(n * ASK_LIMIT) else { return };
+            let ask = Ask { to, of, bits, first, sums: sums.to_vec() };
+            let message = self.message(Body::Ask(ask));
+            out.push(Action::Send(message));
+        }
+    }
+}
+
+/// The slices whose sums are not those of the question.
+fn wanted(ask: &Ask, sums: &[u64]) -> Vec<u16> {
+    let own = parts::short_sums(sums);
+    let slices = (ask.first..=u16::MAX).zip(&ask.sums);
+    slices.filter(|&(n, sum)| own.get(usize::from(n)) != Some(sum)).map(|(n, _)| n).collect()
+}
