@@ -7,14 +7,11 @@
     reason = "a test fails by panicking"
 )]
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use rais::config::checked::{Key, Seal};
-use rais::group::{
-    AddressState, Body, HostId, HostInfo, Info, Known, Message, ORDER_LIMIT, Order, OrderEntry,
-    Phase, Reason, Record, Served,
-};
+use rais::group::{Body, HostId, Message, ORDER_LIMIT, Order, OrderEntry, Reason, Record};
 use rais::wire::{
     Decoder, Encoder, GroupTag, MAX_ADDRESSES, MAX_MESSAGE, MAX_SOURCES, Refusal, WireError,
 };
