@@ -1,5 +1,5 @@
-//! The XDP program `rais_xdp`: answers ARP for the addresses this host holds, counts their
-//! traffic, and drops both once the lease has ended, whatever became of the agent.
+//! The XDP program `rais_xdp`: answers ARP and neighbour solicitations for the addresses this
+//! host holds, counts their traffic, and drops all of it once the lease has ended, whatever became of the agent.
 //!
 //! Everything that is not about an address in `SERVICE_ADDRS` on the receiving interface passes
 //! untouched, and so do frames of a VLAN: their addresses are on other interfaces. A tag for VLAN 0
@@ -23,7 +23,7 @@ use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX};
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 
-use rais_common::arp;
+use rais_common::{arp, neighbour};
 
 use packet::Packet;
 
@@ -47,7 +47,7 @@ pub fn rais_xdp(context: XdpContext) -> u32 {
         Some(arp::ETHERTYPE) if packet.is_tagged() => responder::tagged_arp(&packet),
         Some(arp::ETHERTYPE) => responder::arp(&mut packet),
         Some(packet::IPV4) => traffic::ipv4(&packet),
-        Some(packet::IPV6) => traffic::ipv6(&packet),
+        Some(neighbour::ETHERTYPE) => traffic::ipv6(&mut packet),
         _ => Fate::Pass,
     };
     match fate {

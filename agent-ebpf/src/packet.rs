@@ -9,14 +9,12 @@
 
 use core::arch::asm;
 
-use aya_ebpf::helpers::generated::bpf_xdp_get_buff_len;
+use aya_ebpf::helpers::generated::{bpf_xdp_adjust_tail, bpf_xdp_get_buff_len};
 use aya_ebpf::programs::XdpContext;
-use rais_common::arp;
+use rais_common::{arp, neighbour};
 
 /// `EtherType` of IPv4.
 pub const IPV4: u16 = 0x0800;
-/// `EtherType` of IPv6.
-pub const IPV6: u16 = 0x86dd;
 
 /// `EtherType` of a VLAN tag (IEEE 802.1Q, 9.5).
 const VLAN_TAG: u16 = 0x8100;
@@ -77,12 +75,21 @@ pub struct Tcp {
     pub flags: u8,
 }
 
-/// A neighbour solicitation without options (RFC 4861, 4.3).
+/// The beginning of an extension header (RFC 8200, 4).
 #[repr(C)]
-pub struct Solicitation {
+pub struct Extension {
+    /// What follows.
+    pub next_header: u8,
+    /// Its length in units of eight bytes, without the first.
+    pub length: u8,
+}
+
+/// A neighbour message without options (RFC 4861, 4.3).
+#[repr(C)]
+pub struct Message {
     /// The `ICMPv6` type.
     pub icmp_type: u8,
-    code_checksum_reserved: [u8; 7],
+    code_checksum_flags: [u8; 7],
     /// Who is asked for.
     pub target: [u8; 16],
 }
@@ -96,7 +103,18 @@ macro_rules! headers {
     )+ };
 }
 
-headers!(Ethernet: 14, Ipv4: 20, Ipv6: 40, Tcp: 14, Solicitation: 24, arp::Frame: 42);
+headers!(
+    Ethernet: 14,
+    Ipv4: 20,
+    Ipv6: 40,
+    Extension: 2,
+    Tcp: 14,
+    Message: 24,
+    arp::Frame: 42,
+    neighbour::Frame: 78,
+    neighbour::Answer: 86,
+    neighbour::Unit: 8,
+);
 
 /// A packet's address so many bytes on. The compiler cannot see what happens here, so it keeps the
 /// branch it stands in and does not make one addition out of several branches, by a number in a
@@ -221,6 +239,23 @@ impl Packet {
     pub fn length(&self) -> u64 {
         // SAFETY: the context is that of this run.
         unsafe { bpf_xdp_get_buff_len(self.context.ctx) }
+    }
+
+    /// Makes an untagged frame so long, at its end. What is there anew is to be written. False: the
+    /// driver has no room, and the frame is as it was.
+    #[inline(always)]
+    pub fn resize<const LENGTH: u64>(&mut self) -> bool {
+        #[allow(clippy::cast_possible_truncation, reason = "frames are shorter than 2^31 bytes")]
+        let difference = LENGTH.wrapping_sub(self.length()) as i32;
+        if difference == 0 {
+            return true;
+        }
+        // SAFETY: the context is that of this run. Nobody holds a reference into the packet: `self`
+        // is borrowed for writing.
+        let refused = unsafe { bpf_xdp_adjust_tail(self.context.ctx, difference) } != 0;
+        // Every address from before is void, also where nothing was changed.
+        self.start = self.context.data();
+        !refused
     }
 
     /// Index of the interface it came in.

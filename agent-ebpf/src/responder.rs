@@ -1,7 +1,9 @@
-//! Answers for the addresses this host holds. The rules are in `rais_common::arp`.
+//! Answers for the addresses this host holds. The rules are in `rais_common::arp` and
+//! `rais_common::neighbour`.
 
 use rais_common::arp::{self, Frame, Kind, Verdict};
 use rais_common::maps::{ConflictEvent, ServiceKey, mapped};
+use rais_common::neighbour::{self, Judgement, Length, Options, Unit, Verdict as Verdict6};
 
 use crate::maps::Owned;
 use crate::packet::Packet;
@@ -77,13 +79,105 @@ fn refuse() -> Fate {
     Fate::Drop
 }
 
-/// A neighbour solicitation for `target`: left to the kernel while the address is live, dropped
-/// when not. None: not for an address of this host.
-pub fn solicitation(target: [u8; 16], ifindex: u32) -> Option<Fate> {
-    let owned = maps::owned(&ServiceKey { address: target, ifindex })?;
+/// A solicitation or an advertisement, right behind the IPv6 header. None: to be treated like other
+/// traffic.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "packet pointers do not survive a BPF function call")]
+pub fn neighbour(packet: &mut Packet, key: &ServiceKey, solicits: bool) -> Option<Fate> {
+    let owned = maps::owned(key)?;
+    if solicits {
+        let live = owned.live;
+        count_solicitation(live);
+        if !live {
+            return Some(Fate::Drop);
+        }
+    }
+    // Behind a tag there is no frame to judge. Rare, so the kernel may answer, while we would.
+    if !owned.live || packet.is_tagged() {
+        return solicits.then_some(Fate::Pass);
+    }
+    let Judgement { verdict, mac } = judge_neighbour(packet, &owned);
+    if matches!(verdict, Verdict6::Claim | Verdict6::Defend) {
+        maps::report(&ConflictEvent { key: *key, mac, reserved: [0; 2] });
+    }
+    if matches!(verdict, Verdict6::Answer | Verdict6::Defend) {
+        return Some(advertise(packet, mac, owned.entry.mac));
+    }
+    if matches!(verdict, Verdict6::Malformed) && solicits {
+        maps::count(|c| c.nd_malformed += 1);
+    }
+    solicits.then_some(Fate::Pass)
+}
+
+/// A solicitation behind an extension header, which no host sends: left to the kernel while the
+/// address is live, dropped when not. None: not for an address of this host.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "packet pointers do not survive a BPF function call")]
+pub fn hidden_solicitation(key: &ServiceKey) -> Option<Fate> {
+    let owned = maps::owned(key)?;
+    count_solicitation(owned.live);
+    Some(if owned.live { Fate::Pass } else { Fate::Drop })
+}
+
+/// Counts a solicitation for an address of ours.
+fn count_solicitation(live: bool) {
     maps::count(|c| {
         c.nd_asked += 1;
-        c.nd_refused += u64::from(!owned.live);
+        c.nd_refused += u64::from(!live);
     });
-    Some(if owned.live { Fate::Pass } else { Fate::Drop })
+}
+
+/// Collects what the rules are about.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "packet pointers do not survive a BPF function call")]
+fn judge_neighbour(packet: &Packet, owned: &Owned) -> Judgement {
+    let of_nobody = |verdict| Judgement { verdict, mac: [0; 6] };
+    let Some(frame) = packet.at::<neighbour::Frame>(0) else {
+        return of_nobody(Verdict6::Malformed);
+    };
+    let count = match neighbour::options_length(frame) {
+        Length::Units(count) => count,
+        Length::Long => return of_nobody(Verdict6::Pass),
+        Length::Wrong => return of_nobody(Verdict6::Malformed),
+    };
+    let Some(units) = units(packet, count) else {
+        return of_nobody(Verdict6::Malformed);
+    };
+    neighbour::judge(frame, &Options { count, units }, &owned.entry)
+}
+
+/// So many units of options. None: cut off.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "packet pointers do not survive a BPF function call")]
+fn units(packet: &Packet, count: u8) -> Option<[u64; neighbour::MAX_UNITS]> {
+    const OPTIONS: usize = size_of::<neighbour::Frame>();
+    const LENGTH: usize = size_of::<Unit>();
+    let first = unit::<OPTIONS>(packet, count > 0)?;
+    let second = unit::<{ OPTIONS + LENGTH }>(packet, count > 1)?;
+    let third = unit::<{ OPTIONS + 2 * LENGTH }>(packet, count > 2)?;
+    let fourth = unit::<{ OPTIONS + 3 * LENGTH }>(packet, count > 3)?;
+    Some([first, second, third, fourth])
+}
+
+/// The unit at an offset; zero where there is none. None: cut off.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "packet pointers do not survive a BPF function call")]
+fn unit<const OFFSET: usize>(packet: &Packet, there: bool) -> Option<u64> {
+    if there { packet.at::<Unit>(OFFSET).map(|unit| u64::from_ne_bytes(*unit)) } else { Some(0) }
+}
+
+/// Sends the answer back. Where the driver has no room for it, the kernel may answer.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "packet pointers do not survive a BPF function call")]
+fn advertise(packet: &mut Packet, to: [u8; 6], mac: [u8; 6]) -> Fate {
+    const LENGTH: u64 = size_of::<neighbour::Answer>() as u64;
+    if !packet.resize::<LENGTH>() {
+        return Fate::Pass;
+    }
+    let Some(answer) = packet.at_mut::<neighbour::Answer>(0) else {
+        return Fate::Pass;
+    };
+    neighbour::answer(answer, to, mac);
+    maps::count(|c| c.nd_answered += 1);
+    Fate::SendBack
 }

@@ -1,16 +1,21 @@
 //! Traffic to the addresses this host holds: counted while the lease lives, dropped after.
 
 use rais_common::maps::{ServiceKey, mapped};
+use rais_common::neighbour::{ADVERTISEMENT, ICMPV6, SOLICITATION};
 
-use crate::packet::{Ipv4, Ipv6, PAYLOAD, Packet, Solicitation, Tcp};
+use crate::packet::{Extension, Ipv4, Ipv6, Message, PAYLOAD, Packet, Tcp};
 use crate::{Fate, maps, responder};
 
 /// IP protocol number of TCP.
 const TCP: u8 = 6;
-/// IP protocol number of `ICMPv6`.
-const ICMPV6: u8 = 58;
-/// `ICMPv6` type of a neighbour solicitation (RFC 4861, 4.3).
-const NEIGHBOUR_SOLICITATION: u8 = 135;
+/// Extension header with hop-by-hop options (RFC 8200, 4.3).
+const HOP_BY_HOP: u8 = 0;
+/// Extension header with a route (RFC 8200, 4.4).
+const ROUTING: u8 = 43;
+/// Extension header with destination options (RFC 8200, 4.6).
+const DESTINATION_OPTIONS: u8 = 60;
+/// Where the payload of an IPv6 packet begins.
+const BODY: usize = PAYLOAD + size_of::<Ipv6>();
 /// The offset in the fragment field of an IPv4 header (RFC 791, 3.1).
 const FRAGMENT_OFFSET: u16 = 0x1fff;
 
@@ -27,24 +32,56 @@ pub fn ipv4(packet: &Packet) -> Fate {
     settle(packet, &key, || is_tcp.then(|| packet.at_words::<Tcp>(PAYLOAD, words)).flatten())
 }
 
-/// An IPv6 packet.
-pub fn ipv6(packet: &Packet) -> Fate {
-    const BODY: usize = PAYLOAD + size_of::<Ipv6>();
+/// An IPv6 packet. Of extension headers one is looked behind, and only for solicitations that the
+/// kernel would answer; connections behind them are not counted as such.
+pub fn ipv6(packet: &mut Packet) -> Fate {
     let Some(header) = packet.at::<Ipv6>(PAYLOAD) else {
         return Fate::Pass;
     };
+    let (next_header, address) = (header.next_header, copied(&header.destination));
     let ifindex = packet.interface();
     // Solicitations come to a multicast address made from the target, or to the target itself.
-    if header.next_header == ICMPV6
-        && let Some(message) = packet.at::<Solicitation>(BODY)
-        && message.icmp_type == NEIGHBOUR_SOLICITATION
-        && let Some(fate) = responder::solicitation(message.target, ifindex)
-    {
+    let fate = match next_header {
+        ICMPV6 => icmpv6(packet, ifindex),
+        HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS => hidden(packet, ifindex),
+        _ => None,
+    };
+    if let Some(fate) = fate {
         return fate;
     }
-    let key = ServiceKey { address: header.destination, ifindex };
-    let is_tcp = header.next_header == TCP;
+    let is_tcp = next_header == TCP;
+    let key = ServiceKey { address, ifindex };
     settle(packet, &key, || is_tcp.then(|| packet.at::<Tcp>(BODY)).flatten())
+}
+
+/// An `ICMPv6` message. None: to be treated like other traffic.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "packet pointers do not survive a BPF function call")]
+fn icmpv6(packet: &mut Packet, ifindex: u32) -> Option<Fate> {
+    let message = packet.at::<Message>(BODY)?;
+    let solicits = match message.icmp_type {
+        SOLICITATION => true,
+        ADVERTISEMENT => false,
+        _ => return None,
+    };
+    let key = ServiceKey { address: copied(&message.target), ifindex };
+    responder::neighbour(packet, &key, solicits)
+}
+
+/// A packet with an extension header, as [`icmpv6`].
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "packet pointers do not survive a BPF function call")]
+fn hidden(packet: &Packet, ifindex: u32) -> Option<Fate> {
+    const LONGEST: u8 = 6;
+    let header = packet.at::<Extension>(BODY)?;
+    if header.next_header != ICMPV6 || header.length > LONGEST {
+        return None;
+    }
+    let message = packet.at_words::<Message>(BODY, 2 * (header.length + 1))?;
+    if message.icmp_type != SOLICITATION {
+        return None;
+    }
+    responder::hidden_solicitation(&ServiceKey { address: copied(&message.target), ifindex })
 }
 
 /// Counts and passes, or drops, where `key` is an address of ours. `segment` finds the TCP header.
@@ -71,4 +108,12 @@ fn begins_connection(segment: &Tcp) -> bool {
     const SYN: u8 = 0x02;
     const ACK: u8 = 0x10;
     segment.flags & (SYN | ACK) == SYN
+}
+
+/// An address out of a packet, in two registers: a copy of so many bytes would be a call of
+/// `memmove`, which the verifier does not take.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "packet pointers do not survive a BPF function call")]
+fn copied(address: &[u8; 16]) -> [u8; 16] {
+    u128::from_ne_bytes(*address).to_ne_bytes()
 }

@@ -13,3 +13,4 @@ pub mod scripts;
 pub mod status;
 pub mod trial;
 pub mod wait;
+pub mod xdp;

@@ -12,187 +12,13 @@
 
 use std::time::Duration;
 
-use aya::maps::{Array, HashMap, MapData, PerCpuArray, PerCpuHashMap, PerCpuValues, RingBuf};
-use aya::programs::{TestRun, TestRunOptions, Xdp};
-use aya::{Ebpf, EbpfLoader};
-use rais_common::maps::{
-    Counters, Lease, STATE_FENCED, STATE_OPEN, ServiceEntry, ServiceKey, Traffic, mapped,
-};
+use rais_common::maps::{Counters, STATE_FENCED, STATE_OPEN, ServiceKey, mapped};
 use rais_common::time::Time;
-
-const DROP: u32 = 1;
-const PASS: u32 = 2;
-const SEND_BACK: u32 = 3;
-
-/// The kernel lets a test packet come in by the loopback interface.
-const LOOPBACK: u32 = 1;
-const SLOT: u32 = 5;
-const OURS: [u8; 6] = [2, 0, 0, 0, 0, 0xaa];
-const THEIRS: [u8; 6] = [2, 0, 0, 0, 0, 0xbb];
-const OTHERS: [u8; 6] = [2, 0, 0, 0, 0, 0xcc];
-const BROADCAST: [u8; 6] = [0xff; 6];
-const SERVICE: [u8; 4] = [10, 77, 0, 101];
-const CLIENT: [u8; 4] = [10, 77, 0, 9];
-const SERVICE6: [u8; 16] = [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x12, 0x34, 0x56];
-
-/// The program and its maps, unpinned and apart from every other instance.
-struct Rig {
-    object: Ebpf,
-}
-
-impl Rig {
-    /// One with both service addresses open here under a live lease. None: cannot run here.
-    fn new() -> Option<Self> {
-        if !nix::unistd::geteuid().is_root() {
-            assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "CI must run as root");
-            eprintln!("SKIPPED, NOT TESTED: loading the XDP program needs root");
-            return None;
-        }
-        let mut object = EbpfLoader::new().load(rais::data_plane::bpf::OBJECT).unwrap();
-        let program: &mut Xdp = object.program_mut("rais_xdp").unwrap().try_into().unwrap();
-        program.load().unwrap();
-        let mut rig = Self { object };
-        rig.lease(rais::clock::now() + Duration::from_hours(1));
-        for key in [v4_key(), v6_key()] {
-            rig.entry(key, STATE_OPEN);
-            let cpus = aya::util::nr_cpus().unwrap();
-            let zero = PerCpuValues::try_from(vec![Traffic::default(); cpus]).unwrap();
-            let mut map: PerCpuHashMap<&mut MapData, ServiceKey, Traffic> =
-                rig.object.map_mut("TRAFFIC").unwrap().try_into().unwrap();
-            map.insert(key, zero, 0).unwrap();
-        }
-        Some(rig)
-    }
-
-    fn addresses(&mut self) -> HashMap<&mut MapData, ServiceKey, ServiceEntry> {
-        self.object.map_mut("SERVICE_ADDRS").unwrap().try_into().unwrap()
-    }
-
-    fn entry(&mut self, key: ServiceKey, state: u16) {
-        let entry = ServiceEntry { group_slot: SLOT, state, mac: OURS };
-        self.addresses().insert(key, entry, 0).unwrap();
-    }
-
-    fn lease(&mut self, until: Time) {
-        let mut map: Array<&mut MapData, Lease> =
-            self.object.map_mut("LEASES").unwrap().try_into().unwrap();
-        map.set(SLOT, Lease { until: until.as_nanos() }, 0).unwrap();
-    }
-
-    /// What becomes of a frame, and its bytes afterwards.
-    fn run(&mut self, frame: &[u8]) -> (u32, Vec<u8>) {
-        let program: &mut Xdp = self.object.program_mut("rais_xdp").unwrap().try_into().unwrap();
-        let mut out = vec![0; frame.len() + 64];
-        let options = TestRunOptions {
-            data_in: Some(frame),
-            data_out: Some(&mut out),
-            ..TestRunOptions::new()
-        };
-        let result = program.test_run(options).unwrap();
-        out.truncate(usize::try_from(result.data_size_out).unwrap());
-        (result.return_value, out)
-    }
-
-    /// As `run`, for a frame that must come out as it went in.
-    fn fate(&mut self, frame: &[u8]) -> u32 {
-        let (verdict, out) = self.run(frame);
-        assert_eq!(out, frame, "the frame was changed");
-        verdict
-    }
-
-    fn counters(&mut self) -> Counters {
-        let map: PerCpuArray<&MapData, Counters> =
-            self.object.map("COUNTERS").unwrap().try_into().unwrap();
-        map.get(&0, 0).unwrap().iter().fold(Counters::default(), Counters::plus)
-    }
-
-    /// Packets, bytes and connections.
-    fn traffic(&mut self, key: ServiceKey) -> (u64, u64, u64) {
-        let map: PerCpuHashMap<&MapData, ServiceKey, Traffic> =
-            self.object.map("TRAFFIC").unwrap().try_into().unwrap();
-        map.get(&key, 0).unwrap().iter().fold((0, 0, 0), |sum, cpu| {
-            (sum.0 + cpu.packets, sum.1 + cpu.bytes, sum.2 + cpu.connections)
-        })
-    }
-
-    fn events(&mut self) -> Vec<Vec<u8>> {
-        let mut ring = RingBuf::try_from(self.object.map_mut("EVENTS").unwrap()).unwrap();
-        std::iter::from_fn(|| ring.next().map(|record| record.to_vec())).collect()
-    }
-
-    /// Each frame passes and is counted for `key`, with all its bytes and so many connections.
-    fn assert_counted(&mut self, key: ServiceKey, cases: &[(&str, Vec<u8>, u64)]) {
-        for (name, frame, connections) in cases {
-            let before = self.traffic(key);
-            assert_eq!(self.fate(frame), PASS, "{name}");
-            let bytes = u64::try_from(frame.len()).unwrap();
-            let expected = (before.0 + 1, before.1 + bytes, before.2 + connections);
-            assert_eq!(self.traffic(key), expected, "{name}");
-        }
-        assert_eq!(self.counters(), Counters::default());
-    }
-}
-
-fn v4_key() -> ServiceKey {
-    ServiceKey { address: mapped(SERVICE), ifindex: LOOPBACK }
-}
-
-fn v6_key() -> ServiceKey {
-    ServiceKey { address: SERVICE6, ifindex: LOOPBACK }
-}
-
-/// An ARP packet as it is on the wire, with the padding to 60 bytes that real ones have.
-#[derive(Clone, Copy)]
-struct Arp {
-    destination: [u8; 6],
-    hardware_type: u16,
-    protocol_type: u16,
-    lengths: [u8; 2],
-    operation: u16,
-    sender: ([u8; 6], [u8; 4]),
-    target: ([u8; 6], [u8; 4]),
-}
-
-/// Who has the service address? Tell the client.
-const REQUEST: Arp = Arp {
-    destination: BROADCAST,
-    hardware_type: 1,
-    protocol_type: 0x0800,
-    lengths: [6, 4],
-    operation: 1,
-    sender: (THEIRS, CLIENT),
-    target: ([0; 6], SERVICE),
+use rais_tests::xdp::frames::{
+    Arp, CLIENT, OTHERS, OURS, REQUEST, SERVICE, SERVICE6, THEIRS, ipv6, reply, solicitation, tcp,
+    tcp4,
 };
-
-impl Arp {
-    fn bytes(&self) -> Vec<u8> {
-        let mut frame = [self.destination, self.sender.0].concat();
-        frame.extend([0x08, 0x06]);
-        frame.extend(self.hardware_type.to_be_bytes());
-        frame.extend(self.protocol_type.to_be_bytes());
-        frame.extend(self.lengths);
-        frame.extend(self.operation.to_be_bytes());
-        frame.extend(self.sender.0);
-        frame.extend(self.sender.1);
-        frame.extend(self.target.0);
-        frame.extend(self.target.1);
-        assert_eq!(frame.len(), 42);
-        frame.extend(*b"padding: eighteen.");
-        frame
-    }
-}
-
-/// The reply that `to` is to get, byte for byte.
-fn reply(to: ([u8; 6], [u8; 4])) -> Vec<u8> {
-    let mut frame = [to.0, OURS].concat();
-    frame.extend([0x08, 0x06, 0, 1, 0x08, 0, 6, 4, 0, 2]);
-    frame.extend(OURS);
-    frame.extend(SERVICE);
-    frame.extend(to.0);
-    frame.extend(to.1);
-    frame.extend(*b"padding: eighteen.");
-    frame
-}
+use rais_tests::xdp::{DROP, LOOPBACK, PASS, Rig, SEND_BACK, v4_key, v6_key};
 
 // Input: requests by the rules. Output: sent back as the reply, to the byte, padding untouched.
 #[test]
@@ -367,7 +193,6 @@ fn a_priority_tag_is_no_way_around_the_lease() {
         frame.splice(12..12, tag);
         frame
     };
-    let solicitation = [&[135, 0, 0, 0, 0, 0, 0, 0][..], &SERVICE6].concat();
     for kind in [[0x81, 0, 0xe0, 0], [0x88, 0xa8, 0, 0]] {
         rig.entry(v4_key(), STATE_OPEN);
         rig.entry(v6_key(), STATE_OPEN);
@@ -375,7 +200,7 @@ fn a_priority_tag_is_no_way_around_the_lease() {
             tag(kind, REQUEST.bytes()),
             tag(kind, tcp4(&[1; 4], 0, 0x02)),
             tag(kind, ipv6(SERVICE6, 6, &tcp(0x02))),
-            tag(kind, ipv6(SERVICE6, 58, &solicitation)),
+            tag(kind, solicitation().bytes()),
         ];
         let before = (rig.traffic(v4_key()), rig.traffic(v6_key()));
         assert_eq!(frames.each_ref().map(|frame| rig.fate(frame)), [PASS; 4]);
@@ -391,42 +216,6 @@ fn a_priority_tag_is_no_way_around_the_lease() {
         let frames = [tag(vlan, REQUEST.bytes()), tag(vlan, tcp4(&[], 0, 0x02))];
         assert_eq!(frames.map(|frame| rig.fate(&frame)), [PASS; 2]);
     }
-}
-
-/// A TCP segment to the service address.
-fn tcp4(options: &[u8], fragment: u16, flags: u8) -> Vec<u8> {
-    let mut frame = [OURS, THEIRS].concat();
-    frame.extend([0x08, 0x00]);
-    let words = 5 + u8::try_from(options.len() / 4).unwrap();
-    frame.extend([0x40 | words, 0, 0, 60, 0, 1]);
-    frame.extend(fragment.to_be_bytes());
-    frame.extend([64, 6, 0, 0]);
-    frame.extend(CLIENT);
-    frame.extend(SERVICE);
-    frame.extend(options);
-    frame.extend(tcp(flags));
-    frame
-}
-
-/// A TCP header without options.
-fn tcp(flags: u8) -> [u8; 20] {
-    let mut header = [0; 20];
-    header[..4].copy_from_slice(&[0x9c, 0x40, 0, 80]);
-    header[12] = 0x50;
-    header[13] = flags;
-    header
-}
-
-/// An IPv6 packet to `destination`.
-fn ipv6(destination: [u8; 16], next_header: u8, payload: &[u8]) -> Vec<u8> {
-    let mut frame = [OURS, THEIRS].concat();
-    frame.extend([0x86, 0xdd, 0x60, 0, 0, 0]);
-    frame.extend(u16::try_from(payload.len()).unwrap().to_be_bytes());
-    frame.extend([next_header, 255]);
-    frame.extend([0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9]);
-    frame.extend(destination);
-    frame.extend(payload);
-    frame
 }
 
 // Input: packets to our IPv4 address. Output: each counted with all its bytes; a connection only
@@ -492,30 +281,4 @@ fn traffic_without_a_lease_is_dropped() {
     assert_eq!(rig.counters(), Counters { fenced: 3, ..Counters::default() });
     assert_eq!(rig.traffic(v4_key()), (0, 0, 0));
     assert_eq!(rig.traffic(v6_key()).0, 1);
-}
-
-// Input: neighbour solicitations, to the solicited-node address and to the target itself. Output:
-// left to the kernel while live, dropped when not.
-#[test]
-fn solicitations_are_refused_without_a_lease() {
-    let Some(mut rig) = Rig::new() else { return };
-    let solicited_node = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, 0x12, 0x34, 0x56];
-    let message = |icmp_type, target: [u8; 16]| {
-        [&[icmp_type, 0, 0, 0, 0, 0, 0, 0][..], &target, &[1, 1, 2, 0, 0, 0, 0, 0xbb]].concat()
-    };
-    let mut stranger = SERVICE6;
-    stranger[7] = 1;
-    let multicast = ipv6(solicited_node, 58, &message(135, SERVICE6));
-    let unicast = ipv6(SERVICE6, 58, &message(135, SERVICE6));
-    let another = ipv6(solicited_node, 58, &message(135, stranger));
-    let advertisement = ipv6(solicited_node, 58, &message(136, SERVICE6));
-    let short = multicast[..14 + 40 + 23].to_vec();
-    let frames = [&multicast, &unicast, &another, &advertisement, &short];
-    assert_eq!(frames.map(|frame| rig.fate(frame)), [PASS; 5]);
-    assert_eq!(rig.counters(), Counters { nd_asked: 2, ..Counters::default() });
-    assert_eq!(rig.traffic(v6_key()), (0, 0, 0));
-    rig.entry(v6_key(), STATE_FENCED);
-    assert_eq!(frames.map(|frame| rig.fate(frame)), [DROP, DROP, PASS, PASS, PASS]);
-    let expected = Counters { nd_asked: 4, nd_refused: 2, ..Counters::default() };
-    assert_eq!(rig.counters(), expected);
 }
