@@ -8,7 +8,8 @@ use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
 use aya_ebpf::macros::btf_map;
 use rais_common::maps::{
-    ConflictEvent, Counters, Lease, MAX_ADDRESSES, MAX_GROUPS, ServiceEntry, ServiceKey, Traffic,
+    ConflictEvent, Counters, FILTER_WORDS, FilterWord, Lease, MAX_ADDRESSES, MAX_GROUPS,
+    ServiceEntry, ServiceKey, Traffic, filter_bit,
 };
 
 /// Bytes of the ring buffer: about 1,800 claims. A power of two and whole pages, also of 64 KiB.
@@ -19,6 +20,9 @@ const EVENT_BYTES: usize = 65_536;
 #[btf_map]
 static SERVICE_ADDRS: HashMap<ServiceKey, ServiceEntry, { MAX_ADDRESSES as usize }> =
     HashMap::new();
+
+#[btf_map]
+static FILTER: Array<FilterWord, { FILTER_WORDS as usize }> = Array::new();
 
 #[btf_map]
 static LEASES: Array<Lease, { MAX_GROUPS as usize }> = Array::new();
@@ -56,6 +60,11 @@ pub struct Owned {
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "one lookup for each packet that comes in")]
 pub fn owned(key: &ServiceKey) -> Option<Owned> {
+    let bit = filter_bit(&key.address);
+    let bits = FILTER.get(bit / u64::BITS)?.bits;
+    if bits >> (bit % u64::BITS) & 1 == 0 {
+        return None;
+    }
     // SAFETY: the entry is copied at once. The agent replaces entries as a whole; a slot that is
     // used again under our hands may be read half old, half new, and the next packet sees it whole.
     let entry = unsafe { SERVICE_ADDRS.get(key) }.copied()?;

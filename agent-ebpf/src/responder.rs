@@ -1,6 +1,8 @@
 //! Answers for the addresses this host holds. The rules are in `rais_common::arp` and
 //! `rais_common::neighbour`.
 
+#![allow(clippy::inline_always, reason = "packet pointers do not survive a BPF function call")]
+
 use rais_common::arp::{self, Frame, Kind, Verdict};
 use rais_common::maps::{ConflictEvent, ServiceKey, mapped};
 use rais_common::neighbour::{self, Judgement, Length, Options, Unit, Verdict as Verdict6};
@@ -16,18 +18,19 @@ pub fn arp(packet: &mut Packet) -> Fate {
         maps::count(|c| c.arp_malformed += 1);
         return Fate::Pass;
     };
-    let Some((key, owned, verdict)) = judge(frame, ifindex) else {
+    let Some(judged) = judge(frame, ifindex) else {
         return Fate::Pass;
     };
-    match verdict {
+    judged.count();
+    match judged.verdict {
         Verdict::Answer => {
-            arp::answer(frame, owned.entry.mac);
-            maps::count(|c| c.arp_answered += 1);
+            arp::answer(frame, judged.owned.entry.mac);
             Fate::SendBack
         }
-        Verdict::Refuse => refuse(),
+        Verdict::Refuse => Fate::Drop,
         Verdict::Claim => {
-            maps::report(&ConflictEvent { key, mac: frame.sender_mac, reserved: [0; 2] });
+            let mac = frame.sender_mac;
+            maps::report(&ConflictEvent { key: judged.key, mac, reserved: [0; 2] });
             Fate::Pass
         }
         Verdict::Pass => Fate::Pass,
@@ -41,16 +44,45 @@ pub fn tagged_arp(packet: &Packet) -> Fate {
         maps::count(|c| c.arp_malformed += 1);
         return Fate::Pass;
     };
-    match judge(frame, packet.interface()) {
-        Some((_, _, Verdict::Refuse)) => refuse(),
-        _ => Fate::Pass,
+    let Some(mut judged) = judge(frame, packet.interface()) else {
+        return Fate::Pass;
+    };
+    if matches!(judged.verdict, Verdict::Refuse) {
+        judged.count();
+        return Fate::Drop;
+    }
+    judged.verdict = Verdict::Pass;
+    judged.count();
+    Fate::Pass
+}
+
+/// An ARP packet about an address of ours.
+struct Judged {
+    key: ServiceKey,
+    owned: Owned,
+    verdict: Verdict,
+    /// It is a request.
+    asked: bool,
+}
+
+impl Judged {
+    /// Counts all there is to count, at once.
+    #[inline(always)]
+    fn count(&self) {
+        if !self.asked {
+            return;
+        }
+        maps::count(|c| {
+            c.arp_asked += 1;
+            c.arp_answered += u64::from(matches!(self.verdict, Verdict::Answer));
+            c.arp_refused += u64::from(matches!(self.verdict, Verdict::Refuse));
+        });
     }
 }
 
 /// What is to be done with an ARP packet. None: it is not about an address of ours here.
 #[inline(always)]
-#[allow(clippy::inline_always, reason = "packet pointers do not survive a BPF function call")]
-fn judge(frame: &Frame, ifindex: u32) -> Option<(ServiceKey, Owned, Verdict)> {
+fn judge(frame: &Frame, ifindex: u32) -> Option<Judged> {
     let kind = arp::read(frame);
     let (address, asked) = match kind {
         Kind::Request(address) | Kind::Announcement(address) => (address, true),
@@ -66,23 +98,13 @@ fn judge(frame: &Frame, ifindex: u32) -> Option<(ServiceKey, Owned, Verdict)> {
     };
     let key = ServiceKey { address: mapped(address), ifindex };
     let owned = maps::owned(&key)?;
-    if asked {
-        maps::count(|c| c.arp_asked += 1);
-    }
     let verdict = arp::judge(kind, frame, &owned.entry, owned.live);
-    Some((key, owned, verdict))
-}
-
-/// Drops a request, so that the kernel does not answer in our stead.
-fn refuse() -> Fate {
-    maps::count(|c| c.arp_refused += 1);
-    Fate::Drop
+    Some(Judged { key, owned, verdict, asked })
 }
 
 /// A solicitation or an advertisement, right behind the IPv6 header. None: to be treated like other
 /// traffic.
 #[inline(always)]
-#[allow(clippy::inline_always, reason = "packet pointers do not survive a BPF function call")]
 pub fn neighbour(packet: &mut Packet, key: &ServiceKey, solicits: bool) -> Option<Fate> {
     let owned = maps::owned(key)?;
     if solicits {
@@ -112,7 +134,6 @@ pub fn neighbour(packet: &mut Packet, key: &ServiceKey, solicits: bool) -> Optio
 /// A solicitation behind an extension header, which no host sends: left to the kernel while the
 /// address is live, dropped when not. None: not for an address of this host.
 #[inline(always)]
-#[allow(clippy::inline_always, reason = "packet pointers do not survive a BPF function call")]
 pub fn hidden_solicitation(key: &ServiceKey) -> Option<Fate> {
     let owned = maps::owned(key)?;
     count_solicitation(owned.live);
@@ -129,7 +150,6 @@ fn count_solicitation(live: bool) {
 
 /// Collects what the rules are about.
 #[inline(always)]
-#[allow(clippy::inline_always, reason = "packet pointers do not survive a BPF function call")]
 fn judge_neighbour(packet: &Packet, owned: &Owned) -> Judgement {
     let of_nobody = |verdict| Judgement { verdict, mac: [0; 6] };
     let Some(frame) = packet.at::<neighbour::Frame>(0) else {
@@ -148,7 +168,6 @@ fn judge_neighbour(packet: &Packet, owned: &Owned) -> Judgement {
 
 /// So many units of options. None: cut off.
 #[inline(always)]
-#[allow(clippy::inline_always, reason = "packet pointers do not survive a BPF function call")]
 fn units(packet: &Packet, count: u8) -> Option<[u64; neighbour::MAX_UNITS]> {
     const OPTIONS: usize = size_of::<neighbour::Frame>();
     const LENGTH: usize = size_of::<Unit>();
@@ -161,14 +180,12 @@ fn units(packet: &Packet, count: u8) -> Option<[u64; neighbour::MAX_UNITS]> {
 
 /// The unit at an offset; zero where there is none. None: cut off.
 #[inline(always)]
-#[allow(clippy::inline_always, reason = "packet pointers do not survive a BPF function call")]
 fn unit<const OFFSET: usize>(packet: &Packet, there: bool) -> Option<u64> {
     if there { packet.at::<Unit>(OFFSET).map(|unit| u64::from_ne_bytes(*unit)) } else { Some(0) }
 }
 
 /// Sends the answer back. Where the driver has no room for it, the kernel may answer.
 #[inline(always)]
-#[allow(clippy::inline_always, reason = "packet pointers do not survive a BPF function call")]
 fn advertise(packet: &mut Packet, to: [u8; 6], mac: [u8; 6]) -> Fate {
     const LENGTH: u64 = size_of::<neighbour::Answer>() as u64;
     if !packet.resize::<LENGTH>() {

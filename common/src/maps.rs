@@ -3,7 +3,7 @@
 
 /// Version of the layouts below. Part of the path the maps are pinned under, because the kernel
 /// reuses a pinned map without comparing what is in it.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// Most service addresses one machine can hold, all groups and interfaces together.
 pub const MAX_ADDRESSES: u32 = 65_536;
@@ -47,6 +47,36 @@ impl ServiceEntry {
     pub const fn is_live(&self, deadline: u64, now: u64) -> bool {
         self.state == STATE_OPEN && now < deadline
     }
+}
+
+/// Value of `FILTER`: one bit for each value of [`filter_bit`]. A bit that is not set says that no
+/// address of this value is in `SERVICE_ADDRS`, which most packets need not be looked up in, then.
+/// A bit is set before the first entry of its addresses is written, and cleared after the last.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FilterWord {
+    /// The bits, from the lowest.
+    pub bits: u64,
+}
+
+/// Bits in `FILTER`, a power of two: 128 KiB. With all [`MAX_ADDRESSES`] one address in sixteen of
+/// other machines is looked up in vain.
+pub const FILTER_BITS: u32 = 1 << 20;
+
+/// Entries of `FILTER`.
+pub const FILTER_WORDS: u32 = FILTER_BITS / u64::BITS;
+
+/// The place of an address in `FILTER`, below [`FILTER_BITS`]: its entry is this by 64, its bit the
+/// rest. The multipliers are odd and without pattern (the golden ratio's, and a prime).
+#[inline(always)]
+#[must_use]
+#[allow(clippy::inline_always, reason = "a constant prefix shall be taken into account")]
+#[allow(clippy::cast_possible_truncation, reason = "20 bits are left")]
+pub fn filter_bit(address: &[u8; 16]) -> u32 {
+    let number = u128::from_be_bytes(*address);
+    let (high, low) = ((number >> 64) as u64, number as u64);
+    let mixed = high.wrapping_mul(0xd6e8_feb8_6659_fd93) ^ low;
+    (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - FILTER_BITS.ilog2())) as u32
 }
 
 /// Value of `LEASES`.
@@ -133,6 +163,7 @@ const _: () = {
     assert!(size_of::<ServiceKey>() == 20);
     assert!(size_of::<ServiceEntry>() == 12);
     assert!(size_of::<Lease>() == 8);
+    assert!(size_of::<FilterWord>() == 8);
     assert!(size_of::<Traffic>() == 24);
     assert!(size_of::<Counters>() == 88);
     assert!(size_of::<ConflictEvent>() == 28);
@@ -157,6 +188,8 @@ mod pod {
     unsafe impl aya::Pod for super::ServiceEntry {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::Lease {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::FilterWord {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::Traffic {}
     // SAFETY: as above.

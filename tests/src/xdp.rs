@@ -9,6 +9,7 @@
     reason = "a test fails by panicking"
 )]
 
+pub mod cost;
 pub mod frames;
 
 use std::time::Duration;
@@ -17,7 +18,8 @@ use aya::maps::{Array, HashMap, MapData, PerCpuArray, PerCpuHashMap, PerCpuValue
 use aya::programs::{TestRun, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use rais_common::maps::{
-    Counters, Lease, STATE_FENCED, STATE_OPEN, ServiceEntry, ServiceKey, Traffic, mapped,
+    Counters, FilterWord, Lease, STATE_FENCED, STATE_OPEN, ServiceEntry, ServiceKey, Traffic,
+    filter_bit, mapped,
 };
 use rais_common::time::Time;
 
@@ -77,6 +79,11 @@ impl Rig {
 
     /// Sets an entry's state.
     pub fn entry(&mut self, key: ServiceKey, state: u16) {
+        let mut filter: Array<&mut MapData, FilterWord> =
+            self.object.map_mut("FILTER").unwrap().try_into().unwrap();
+        let bit = filter_bit(&key.address);
+        let FilterWord { bits } = filter.get(&(bit / 64), 0).unwrap();
+        filter.set(bit / 64, FilterWord { bits: bits | 1 << (bit % 64) }, 0).unwrap();
         let entry = ServiceEntry { group_slot: SLOT, state, mac: OURS };
         self.addresses().insert(key, entry, 0).unwrap();
     }

@@ -10,18 +10,20 @@
     reason = "a test fails by panicking"
 )]
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use aya::maps::{Array, Map, MapData};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use rais::config::checked::{Interface, XdpMode};
 use rais::data_plane::DataPlane;
 use rais::data_plane::bpf::{Attachment, BpfError, BpfPlane, Mode, Stale, clean};
+use rais_common::maps::{FilterWord, filter_bit, mapped};
 use rais_common::time::Time;
 
 const SERVICE: &str = "10.77.0.101";
@@ -99,6 +101,9 @@ impl Lab {
         BpfPlane::open(&self.bpf_dir).unwrap()
     }
 }
+
+/// Where this version of the layouts is pinned.
+const SCHEMA_DIR: &str = "v2";
 
 fn ip(arguments: &str) {
     let output = Command::new("ip").args(arguments.split(' ')).output().unwrap();
@@ -255,7 +260,7 @@ fn a_foreign_program_is_not_touched() {
             let shown = String::from_utf8(shown.stdout).unwrap();
             assert!(shown.contains(&format!("prog/xdp id {id} ")), "{id} is not in: {shown}");
         }
-        assert_eq!(clean(Path::new("/mnt/other")).unwrap().len(), 6, "five maps and a directory");
+        assert_eq!(clean(Path::new("/mnt/other")).unwrap().len(), 7, "six maps and a directory");
         assert!(lab.open().attach(&service0, XdpMode::Auto).unwrap().adopted);
     });
 }
@@ -271,14 +276,14 @@ fn a_link_follows_its_interface() {
         lab.cable("service0");
         let second = plane.attach(&interface("service0"), XdpMode::Auto).unwrap();
         assert_eq!((first.adopted, second.adopted), (false, false));
-        assert!(lab.bpf_dir.join("v1/link-service0").exists());
+        assert!(lab.bpf_dir.join(SCHEMA_DIR).join("link-service0").exists());
 
         ip("link set service0 down");
         ip("link set service0 name eth0.7");
         let renamed = plane.attach(&interface("eth0.7"), XdpMode::Auto).unwrap();
         assert!(renamed.adopted);
-        assert!(!lab.bpf_dir.join("v1/link-service0").exists());
-        assert!(lab.bpf_dir.join("v1/link-eth0:7").exists());
+        assert!(!lab.bpf_dir.join(SCHEMA_DIR).join("link-service0").exists());
+        assert!(lab.bpf_dir.join(SCHEMA_DIR).join("link-eth0:7").exists());
     });
 }
 
@@ -318,9 +323,17 @@ fn clean_removes_everything() {
         lab.open().attach(&service0, XdpMode::Auto).unwrap();
         let mut removed = clean(&lab.bpf_dir).unwrap();
         removed.sort();
-        let names =
-            ["", "COUNTERS", "EVENTS", "LEASES", "SERVICE_ADDRS", "TRAFFIC", "link-service0"];
-        let expected = names.map(|name| lab.bpf_dir.join("v1").join(name));
+        let names = [
+            "",
+            "COUNTERS",
+            "EVENTS",
+            "FILTER",
+            "LEASES",
+            "SERVICE_ADDRS",
+            "TRAFFIC",
+            "link-service0",
+        ];
+        let expected = names.map(|name| lab.bpf_dir.join(SCHEMA_DIR).join(name));
         assert_eq!(removed, expected);
         let shown = Command::new("ip").args(["link", "show", "service0"]).output().unwrap();
         let shown = String::from_utf8(shown.stdout).unwrap();
@@ -343,14 +356,64 @@ fn the_maps_name_their_fields() {
             ("TRAFFIC", &["address", "ifindex", "packets", "bytes", "connections"]),
             ("COUNTERS", &["arp_asked", "arp_answered", "nd_refused", "fenced", "events_lost"]),
             ("LEASES", &["until"]),
+            ("FILTER", &["bits"]),
         ] {
-            let pin = lab.bpf_dir.join("v1").join(map);
+            let pin = lab.bpf_dir.join(SCHEMA_DIR).join(map);
             let dump = Command::new("bpftool").args(["map", "dump", "pinned"]).arg(pin).output();
             let text = String::from_utf8(dump.unwrap().stdout).unwrap();
             for field in fields {
                 assert!(text.contains(&format!("\"{field}\":")), "{field} is not in {map}: {text}");
             }
         }
+    });
+}
+
+// Input: two groups whose addresses share a bit of the filter, come and go; then an agent that
+// died with one of them. Output: the bit is set exactly while one has an entry.
+#[test]
+fn the_filter_shows_every_entry_and_no_more() {
+    Lab::run(|lab| {
+        let service0 = interface("service0");
+        let bit_of = |address: Ipv4Addr| filter_bit(&mapped(address.octets()));
+        let one = Ipv4Addr::new(10, 77, 0, 101);
+        let mut others = (1..u32::MAX).map(Ipv4Addr::from).filter(|&a| a != one);
+        let two = others.find(|&other| bit_of(other) == bit_of(one)).unwrap();
+        let set = || {
+            let pin = lab.bpf_dir.join(SCHEMA_DIR).join("FILTER");
+            let map = Map::Array(MapData::from_pin(pin).unwrap());
+            let map: Array<MapData, FilterWord> = map.try_into().unwrap();
+            let words = map.iter().map(Result::unwrap).zip(0..);
+            let bits = |(word, index): (FilterWord, u32)| {
+                (0..64)
+                    .filter(move |bit| word.bits >> bit & 1 == 1)
+                    .map(move |bit| index * 64 + bit)
+            };
+            words.flat_map(bits).collect::<Vec<u32>>()
+        };
+
+        let plane = lab.open();
+        assert_eq!(plane.take_over().unwrap(), []);
+        let mut groups = [plane.group(0, &service0).unwrap(), plane.group(1, &service0).unwrap()];
+        groups[0].fence(one.into()).unwrap();
+        groups[0].open(one.into()).unwrap();
+        groups[1].fence(two.into()).unwrap();
+        assert_eq!(set(), [bit_of(one)]);
+        groups[0].forget(one.into()).unwrap();
+        assert_eq!(set(), [bit_of(one)]);
+        groups[0].forget(one.into()).unwrap();
+        groups[1].forget(two.into()).unwrap();
+        assert_eq!(set(), Vec::<u32>::new());
+        groups[1].fence(two.into()).unwrap();
+        drop(groups);
+
+        let plane = lab.open();
+        let stale = plane.take_over().unwrap();
+        assert_eq!(set(), [bit_of(one)]);
+        plane.group(0, &service0).unwrap().open(one.into()).unwrap();
+        plane.remove(&stale).unwrap();
+        assert_eq!(set(), [bit_of(one)]);
+        plane.group(0, &service0).unwrap().forget(one.into()).unwrap();
+        assert_eq!(set(), Vec::<u32>::new());
     });
 }
 

@@ -1,13 +1,30 @@
 //! Measurements.
 
 use anyhow::Result;
+use clap::ValueEnum;
 
-use crate::demo;
+use crate::command::{cargo, run};
+use crate::{build_ebpf, demo};
 
-/// Runs the demonstration so many times and prints medians.
+/// What can be measured apart from the demonstration.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum What {
+    /// What the XDP program costs a packet, in nanoseconds. Needs root.
+    DataPlane,
+}
+
+/// Measures so many times: runs the demonstration and prints medians, or what is asked for.
 ///
 /// # Errors
-/// As the demonstration's.
-pub fn bench(runs: u32) -> Result<()> {
-    demo::demo(&["--runs".into(), runs.to_string()])
+/// As the demonstration's; something could not be built.
+pub fn bench(runs: u32, what: Option<What>) -> Result<()> {
+    let runs = runs.to_string();
+    match what {
+        None => demo::demo(&["--runs".into(), runs]),
+        Some(What::DataPlane) => {
+            build_ebpf::build_ebpf()?;
+            let program = ["run", "-q", "-p", "rais-tests", "--bin", "rais-bench", "--"];
+            run(cargo(&program).args(["--rounds", &runs]))
+        }
+    }
 }

@@ -77,11 +77,14 @@ enum Task {
         #[arg(default_value = "")]
         only: String,
     },
-    /// Measures: the demonstration several times, medians.
+    /// Measures: the demonstration several times, medians; or what it is told to.
     Bench {
         /// How many times.
         #[arg(long, default_value_t = 5)]
         runs: u32,
+        /// What else than the demonstration.
+        #[arg(value_enum)]
+        what: Option<bench::What>,
     },
 }
 
@@ -111,6 +114,6 @@ fn run(task: Task) -> Result<()> {
         Task::Fuzz { target, seconds } => fuzz::fuzz(target.as_deref(), seconds),
         Task::Model { arguments } => model::model(&arguments),
         Task::BrokenRules { only } => broken_rules::broken_rules(&only),
-        Task::Bench { runs } => bench::bench(runs),
+        Task::Bench { runs, what } => bench::bench(runs, what),
     }
 }

@@ -8,6 +8,7 @@
 mod attach;
 mod conflicts;
 mod error;
+mod filter;
 mod interface;
 mod mount;
 mod plane;
@@ -28,13 +29,14 @@ pub use mount::Place;
 pub use plane::{GroupPlane, Reader};
 
 use crate::config::checked::Interface;
+use filter::{Filter, Users};
 use plane::{Leases, ServiceAddrs, TrafficMap};
 
 /// The compiled XDP program, an ELF object.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("XDP_OBJECT"));
 
 /// The maps, by name.
-const MAPS: [&str; 5] = ["SERVICE_ADDRS", "LEASES", "TRAFFIC", "COUNTERS", "EVENTS"];
+const MAPS: [&str; 6] = ["SERVICE_ADDRS", "FILTER", "LEASES", "TRAFFIC", "COUNTERS", "EVENTS"];
 
 /// An address that an agent before this one had in the maps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,6 +51,7 @@ pub struct Stale {
 #[derive(Clone, Debug)]
 pub struct BpfPlane {
     dir: PathBuf,
+    users: Users,
 }
 
 impl BpfPlane {
@@ -72,7 +75,7 @@ impl BpfPlane {
     pub fn open_for_now(bpf_dir: &Path) -> Result<(Self, Place), BpfError> {
         let fresh = !exists(bpf_dir);
         let made = Place::make(bpf_dir)?;
-        let plane = Self { dir: schema_dir(bpf_dir) };
+        let plane = Self::at(bpf_dir);
         let opened = fs::create_dir_all(&plane.dir)
             .map_err(|error| BpfError::new(format!("creating {}", plane.dir.display()), error))
             .and_then(|()| plane.load().map(drop));
@@ -85,12 +88,17 @@ impl BpfPlane {
         Ok((plane, made))
     }
 
+    /// The place for this version of the layouts.
+    fn at(bpf_dir: &Path) -> Self {
+        Self { dir: schema_dir(bpf_dir), users: Users::default() }
+    }
+
     /// Refuses an interface that runs an XDP program of somebody else's. Changes nothing.
     ///
     /// # Errors
     /// [`BpfError::Foreign`]; the interface or the pins cannot be looked at.
     pub fn refuse_foreign(bpf_dir: &Path, interface: &Interface) -> Result<(), BpfError> {
-        Self { dir: schema_dir(bpf_dir) }.refuse_foreign_on(interface)
+        Self::at(bpf_dir).refuse_foreign_on(interface)
     }
 
     /// Parses the object, and creates or opens the pinned maps.
@@ -119,6 +127,8 @@ impl BpfPlane {
             leases.set(slot, Lease::default(), 0).map_err(fail)?;
         }
         let entries: Vec<_> = addresses.iter().collect::<Result<_, _>>().map_err(fail)?;
+        let keys: Vec<_> = entries.iter().map(|(key, _)| *key).collect();
+        self.filter()?.take_over(&keys).map_err(fail)?;
         let mut stale = Vec::with_capacity(entries.len());
         for (key, entry) in entries {
             let fenced = ServiceEntry { state: STATE_FENCED, ..entry };
@@ -136,13 +146,20 @@ impl BpfPlane {
     pub fn remove(&self, stale: &[Stale]) -> Result<(), BpfError> {
         let mut addresses = self.addresses()?;
         let mut traffic: TrafficMap = plane::open_map(&self.dir, "TRAFFIC", Map::PerCpuHashMap)?;
+        let mut filter = self.filter()?;
         for &Stale { address, ifindex } in stale {
             let key = plane::key(address, ifindex);
             plane::gone(addresses.remove(&key))
                 .and_then(|()| plane::gone(traffic.remove(&key)))
+                .and_then(|()| filter.remove(key))
                 .map_err(|error| BpfError::new(format!("removing {address}"), error))?;
         }
         Ok(())
+    }
+
+    /// `FILTER`
+    fn filter(&self) -> Result<Filter, BpfError> {
+        Filter::open(&self.dir, &self.users)
     }
 
     /// `SERVICE_ADDRS`
@@ -156,7 +173,7 @@ impl BpfPlane {
     /// # Errors
     /// The maps cannot be opened.
     pub fn group(&self, slot: u32, interface: &Interface) -> Result<GroupPlane, BpfError> {
-        GroupPlane::new(&self.dir, slot, interface)
+        GroupPlane::new(&self.dir, slot, interface, self.filter()?)
     }
 
     /// Traffic, lease and counters of the group in `slot`, for reading on another thread.

@@ -11,6 +11,7 @@ use rais_common::maps::{
 use rais_common::time::Time;
 
 use super::error::BpfError;
+use super::filter::Filter;
 use crate::config::checked::Interface;
 use crate::data_plane::{DataPlane, DataPlaneError};
 
@@ -47,12 +48,13 @@ pub(super) fn address(key: &ServiceKey) -> IpAddr {
     v6.to_ipv4_mapped().map_or(IpAddr::V6(v6), IpAddr::V4)
 }
 
-/// The data plane of one group on its service interface. Owns its handles: no lock is shared with
-/// other groups.
+/// The data plane of one group on its service interface. Owns its handles; what it shares with
+/// other groups is the bits of the filter.
 pub struct GroupPlane {
     slot: u32,
     ifindex: u32,
     mac: [u8; 6],
+    filter: Filter,
     addresses: ServiceAddrs,
     leases: Leases,
     traffic: TrafficMap,
@@ -60,11 +62,17 @@ pub struct GroupPlane {
 
 impl GroupPlane {
     /// The group in `slot` of `LEASES`, on `interface`.
-    pub(super) fn new(dir: &Path, slot: u32, interface: &Interface) -> Result<Self, BpfError> {
+    pub(super) fn new(
+        dir: &Path,
+        slot: u32,
+        interface: &Interface,
+        filter: Filter,
+    ) -> Result<Self, BpfError> {
         Ok(Self {
             slot,
             ifindex: interface.index,
             mac: interface.mac,
+            filter,
             addresses: open_map(dir, "SERVICE_ADDRS", Map::HashMap)?,
             leases: open_map(dir, "LEASES", Map::Array)?,
             traffic: open_map(dir, "TRAFFIC", Map::PerCpuHashMap)?,
@@ -74,7 +82,9 @@ impl GroupPlane {
     /// Sets the entry of an address: one write, seen whole by the XDP program.
     fn put(&mut self, address: IpAddr, state: u16) -> Result<(), MapError> {
         let entry = ServiceEntry { group_slot: self.slot, state, mac: self.mac };
-        self.addresses.insert(key(address, self.ifindex), entry, 0)
+        let key = key(address, self.ifindex);
+        self.filter.add(key)?;
+        self.addresses.insert(key, entry, 0)
     }
 
     /// Makes sure that the traffic of an address is counted; keeps what was counted.
@@ -102,7 +112,9 @@ impl DataPlane for GroupPlane {
     fn forget(&mut self, address: IpAddr) -> Result<(), DataPlaneError> {
         let key = key(address, self.ifindex);
         gone(self.addresses.remove(&key)).map_err(|error| failed("forget", address, error))?;
-        gone(self.traffic.remove(&key)).map_err(|error| failed("forget", address, error))
+        gone(self.traffic.remove(&key))
+            .and_then(|()| self.filter.remove(key))
+            .map_err(|error| failed("forget", address, error))
     }
 
     fn lease(&mut self, until: Time) -> Result<(), DataPlaneError> {
