@@ -167,7 +167,7 @@ fn other6(number: u32) -> [u8; 16] {
 
 /// Addresses that are not in the map: neighbours of those that are, and others.
 fn strangers() -> impl Iterator<Item = u32> {
-    (0..32).map(|i| MAX_ADDRESSES + i * 7919)
+    (0..8).map(|i| MAX_ADDRESSES + i * 7919)
 }
 
 /// All that is measured.
