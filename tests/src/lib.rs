@@ -1,6 +1,7 @@
 //! Clusters to test on: simulated ones on virtual time, real ones as network namespaces.
 
 pub mod cluster;
+pub mod crowd;
 pub mod demo;
 pub mod fuzz;
 pub mod messages;

@@ -11,6 +11,8 @@ use crate::{build_ebpf, demo};
 pub enum What {
     /// What the XDP program costs a packet, in nanoseconds. Needs root.
     DataPlane,
+    /// What a heartbeat and a failure cost a group, against the number of hosts.
+    Group,
 }
 
 /// Measures so many times: runs the demonstration and prints medians, or what is asked for.
@@ -21,6 +23,10 @@ pub fn bench(runs: u32, what: Option<What>) -> Result<()> {
     let runs = runs.to_string();
     match what {
         None => demo::demo(&["--runs".into(), runs]),
+        Some(What::Group) => {
+            let program = ["run", "-q", "--release", "-p", "rais-tests", "--bin", "rais-crowd"];
+            run(&mut cargo(&program))
+        }
         Some(What::DataPlane) => {
             build_ebpf::build_ebpf()?;
             let program = ["run", "-q", "-p", "rais-tests", "--bin", "rais-bench", "--"];

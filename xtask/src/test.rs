@@ -10,8 +10,17 @@ use crate::{build_ebpf, setup, simulate, tidy};
 
 /// Test files of `tests/tests` that need neither root nor BPF. Any other may need both, and
 /// measures time: its tests run one after another.
-const UNPRIVILEGED: [&str; 8] =
-    ["cli", "cli_terminal", "fuzz", "model", "replay", "simulation", "wire", "wire_hostile"];
+const UNPRIVILEGED: [&str; 9] = [
+    "cli",
+    "cli_terminal",
+    "fuzz",
+    "model",
+    "replay",
+    "scale",
+    "simulation",
+    "wire",
+    "wire_hostile",
+];
 
 /// Simulated clusters in every run of the tests.
 const SEEDS: u64 = 200;
