@@ -269,6 +269,10 @@ impl Group {
         let Some(until) = self.sent_until else { return };
         if now >= until {
             self.lapse(now, until, out);
+        } else if now >= self.lease_until && self.holdings.any_listed() && self.lease(now) <= now {
+            // The quorum was not heard for a lease: the larger side of a partition may have taken
+            // over what this host has, and whoever is heard first when it heals may not know.
+            self.holdings.withdraw_all(now, Reason::QuorumLost, out);
         }
     }
 
@@ -390,6 +394,10 @@ impl Group {
         if met != self.quorum_met {
             self.quorum_met = met;
             self.stirred = true;
+            // Where every side of a partition was too small, each has a leader that waited long
+            // ago, and the first host heard again may complete the quorum of several: whoever
+            // leads has to be followed anew.
+            self.leading_since = now;
             out.push(Action::Report(Report::Quorum { met, live }));
         }
         if !met {
@@ -486,14 +494,14 @@ impl Group {
 
     fn own_info(&self, now: Time) -> HostInfo {
         HostInfo {
-            preferred: self.settings.preferred.iter().copied().collect(),
             served: self.holdings.served(),
             refused: self.holdings.refused(now),
             ..self.own_standing()
         }
     }
 
-    /// What this host says of itself, without its lists of addresses.
+    /// What this host says of itself, without what it serves and refuses. What it prefers is told:
+    /// a host that prefers nothing is a spare, and two holders have to agree on who is one.
     fn own_standing(&self) -> HostInfo {
         HostInfo {
             control_addresses: self.settings.control_addresses.clone(),
@@ -503,7 +511,7 @@ impl Group {
             leader: self.leader,
             load: self.load,
             capacity: self.capacity,
-            preferred: Vec::new(),
+            preferred: self.settings.preferred.iter().copied().collect(),
             served: Vec::new(),
             refused: Vec::new(),
         }
