@@ -20,6 +20,7 @@ mod host;
 pub mod network;
 pub mod random;
 mod setup;
+pub mod shrink;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Display;
@@ -80,7 +81,6 @@ pub struct Cluster {
     now: Nanos,
     queue: BTreeMap<(Nanos, u64), Happening>,
     order: u64,
-    random: Random,
     timing: Timing,
     hosts: Vec<Host>,
     network: Network,
@@ -123,13 +123,13 @@ impl Cluster {
     pub fn new(plan: &Plan, seed: u64) -> Self {
         let mut random = Random::new(seed);
         let hosts = plan.hosts(&mut random);
-        let mut network = Network::new(hosts.len(), plan.timing);
+        let majority = usize::try_from(plan.quorum).is_ok_and(|quorum| 2 * quorum > hosts.len());
+        let mut network = Network::new(hosts.len(), plan.timing, majority, random.next());
         network.set_links(plan.link);
         let mut cluster = Self {
             now: 0,
             queue: BTreeMap::new(),
             order: 0,
-            random,
             timing: plan.timing,
             hosts,
             network,
@@ -310,13 +310,16 @@ impl Cluster {
         self.note_change(host, format_args!("interface up: {up}"));
         self.hosts[host].interface_up = up;
         for other in (0..self.hosts.len()).filter(|&other| other != host) {
-            self.network.set_cut(self.now, host, other, !up);
-            self.network.set_cut(self.now, other, host, !up);
+            let cut = !up || !self.hosts[other].interface_up;
+            self.network.set_cut(self.now, host, other, cut);
+            self.network.set_cut(self.now, other, host, cut);
         }
     }
 
-    /// Cuts or mends one direction between two hosts.
+    /// Cuts or mends one direction between two hosts. Where one has its interface down nothing is
+    /// mended.
     pub fn set_cut(&mut self, from: usize, to: usize, cut: bool) {
+        let cut = cut || !(self.hosts[from].interface_up && self.hosts[to].interface_up);
         if self.network.set_cut(self.now, from, to, cut) {
             self.note_change(from, format_args!("link to {to} cut: {cut}"));
             self.hosts[to].changed = self.now;
@@ -331,6 +334,14 @@ impl Cluster {
                 self.set_cut(from, to, set_of(from) != set_of(to));
             }
         }
+    }
+
+    /// For so long, everything from one host to another is held back, and then delivered at once.
+    pub fn clog(&mut self, from: usize, to: usize, span: Duration) {
+        let until = self.now + u64::try_from(span.as_nanos()).unwrap();
+        self.note_change(from, format_args!("link to {to} clogged for {span:?}"));
+        self.network.clog(self.now, from, to, until);
+        self.hosts[to].changed = self.now;
     }
 
     /// Mends every link.
@@ -381,6 +392,12 @@ impl Cluster {
     #[must_use]
     pub fn runs(&self, host: usize) -> bool {
         self.hosts[host].group.is_some()
+    }
+
+    /// Whether the agent of a host is there and does not run on.
+    #[must_use]
+    pub fn is_paused(&self, host: usize) -> bool {
+        self.hosts[host].paused
     }
 
     /// The hosts that answer for an address now.

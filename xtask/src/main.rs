@@ -52,9 +52,9 @@ enum Task {
     Tidy,
     /// Runs simulated clusters, each from a seed of its own.
     Simulate {
-        /// How many.
-        #[arg(long, default_value_t = 1_000)]
-        seeds: u64,
+        /// For the simulation: --seeds N, --seed FIRST, --hosts N; --help lists all.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
     },
     /// Fuzzes: what may come from outside must not make the agent panic, or break a promise.
     Fuzz {
@@ -110,7 +110,7 @@ fn run(task: Task) -> Result<()> {
         Task::Demo { arguments } => demo::demo(&arguments),
         Task::Test { yes } => test::test(yes),
         Task::Tidy => tidy::tidy(),
-        Task::Simulate { seeds } => simulate::simulate(seeds),
+        Task::Simulate { arguments } => simulate::simulate(&arguments),
         Task::Fuzz { target, seconds } => fuzz::fuzz(target.as_deref(), seconds),
         Task::Model { arguments } => model::model(&arguments),
         Task::BrokenRules { only } => broken_rules::broken_rules(&only),

@@ -4,11 +4,11 @@ use anyhow::Result;
 
 use crate::command::{cargo, run};
 
-/// Runs so many, each from a seed of its own.
+/// Hands everything on to the simulation.
 ///
 /// # Errors
-/// One broke a rule; its output says which, and from which seed.
-pub fn simulate(seeds: u64) -> Result<()> {
-    let seeds = seeds.to_string();
-    run(&mut cargo(&["run", "-p", "rais-tests", "--bin", "rais-simulate", "--", "--seeds", &seeds]))
+/// A run broke a rule; the output says which, and how a smaller run that does so is repeated.
+pub fn simulate<T: AsRef<std::ffi::OsStr>>(arguments: &[T]) -> Result<()> {
+    let simulate = ["run", "-q", "-p", "rais-tests", "--bin", "rais-simulate", "--"];
+    run(cargo(&simulate).args(arguments))
 }

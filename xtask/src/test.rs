@@ -10,11 +10,12 @@ use crate::{build_ebpf, setup, simulate, tidy};
 
 /// Test files of `tests/tests` that need neither root nor BPF. Any other may need both, and
 /// measures time: its tests run one after another.
-const UNPRIVILEGED: [&str; 9] = [
+const UNPRIVILEGED: [&str; 10] = [
     "cli",
     "cli_terminal",
     "fuzz",
     "model",
+    "pauses",
     "replay",
     "scale",
     "simulation",
@@ -23,7 +24,7 @@ const UNPRIVILEGED: [&str; 9] = [
 ];
 
 /// Simulated clusters in every run of the tests.
-const SEEDS: u64 = 200;
+const SEEDS: &str = "200";
 
 /// A run of the tests: what was done, and what was not.
 struct Run {
@@ -66,7 +67,9 @@ impl Run {
                 run(&mut cargo(&["test", "-q", "-p", "rais-tests", "--test", name]))
             })?;
         }
-        self.step(&format!("{SEEDS} simulated clusters"), || simulate::simulate(SEEDS))?;
+        self.step(&format!("{SEEDS} simulated clusters"), || {
+            simulate::simulate(&["--seeds", SEEDS])
+        })?;
         self.privileged(&privileged)
     }
 

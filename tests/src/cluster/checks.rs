@@ -162,7 +162,8 @@ impl Cluster {
         let home = self.hosts.iter().find(|host| host.settings.preferred.contains(&address));
         home.is_some_and(|host| {
             let timeout = u64::try_from(host.settings.orphan_timeout.as_nanos()).unwrap();
-            let gone = self.now.saturating_sub(host.gone);
+            // Heartbeats that were held back make it younger.
+            let gone = self.now.saturating_sub(host.gone.max(self.network.clogged_until()));
             host.group.is_none() && gone > timeout + self.timing.settles_within()
         })
     }

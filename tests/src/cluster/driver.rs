@@ -57,8 +57,8 @@ impl Cluster {
     }
 
     fn wait(&mut self, index: usize) {
-        let late = self.random.below(WAKE_LATE);
         let host = &mut self.hosts[index];
+        let late = host.chance.below(WAKE_LATE);
         let Some(group) = &host.group else { return };
         let at = host.clock.when(group.next_deadline()).max(self.now) + late;
         host.wake += 1;
@@ -107,12 +107,12 @@ impl Cluster {
                 self.send(index, &message);
             }
             Action::Configure { address, epoch } => {
-                let result = self.outcome();
+                let result = self.outcome(index);
                 let event = Event::Configured { address, epoch, result: result.1 };
                 self.work(index, address, result.0, event);
             }
             Action::Deconfigure { address, epoch } => {
-                let result = self.outcome();
+                let result = self.outcome(index);
                 let event = Event::Deconfigured { address, epoch, result: result.1 };
                 self.work(index, address, result.0, event);
             }
@@ -157,7 +157,7 @@ impl Cluster {
         }
         let heartbeat = matches!(message.body, Body::Info(_));
         for to in (0..self.hosts.len()).filter(|&to| to != from) {
-            let copies = self.network.transmit(&mut self.random, self.now, (from, to), heartbeat);
+            let copies = self.network.transmit(self.now, (from, to), heartbeat);
             for at in copies {
                 self.schedule(at, Happening::Arrival { to, message: message.clone() });
             }
@@ -186,9 +186,10 @@ impl Cluster {
     }
 
     /// How long the interface takes, and whether it works.
-    fn outcome(&mut self) -> (Nanos, Result<(), String>) {
-        let span = self.random.between(20_000, 3_000_000);
-        if self.random.per_mille(self.failures) {
+    fn outcome(&mut self, index: usize) -> (Nanos, Result<(), String>) {
+        let chance = &mut self.hosts[index].chance;
+        let span = chance.between(20_000, 3_000_000);
+        if chance.per_mille(self.failures) {
             return (span, Err("the interface refuses".to_owned()));
         }
         (span, Ok(()))
@@ -196,12 +197,15 @@ impl Cluster {
 
     fn run_script(&mut self, index: usize, script: AddressScript, address: IpAddr, epoch: u64) {
         let ends = |result| Event::ScriptEnded { script, address, epoch, result };
-        let span = self.random.between(1_000_000, self.timing.script - 6_000_000);
-        let fails = self.random.per_mille(self.failures);
-        let hangs = self.random.per_mille(self.failures);
+        let chance = &mut self.hosts[index].chance;
+        let span = chance.between(1_000_000, self.timing.script - 6_000_000);
+        let fails = chance.per_mille(self.failures);
+        let hangs = chance.per_mille(self.failures);
         let (span, result) = match (fails, hangs) {
             (_, true) => {
-                let span = self.timing.action_limit + self.random.below(20_000_000);
+                let span = self.timing.action_limit + chance.below(20_000_000);
+                // Until then nothing can be in order.
+                self.changed = self.changed.max(self.now + span);
                 (span, Err("killed at its deadline".to_owned()))
             }
             (true, false) => (span, Err("exit status 1".to_owned())),

@@ -10,6 +10,7 @@ use rais::record::{self, Line};
 use rais_common::time::Time;
 
 use super::Nanos;
+use super::random::Random;
 
 /// The host's clock: where it began, and how fast it runs.
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +63,8 @@ pub(super) struct Host {
     pub id: HostId,
     pub settings: Settings,
     pub clock: Clock,
+    /// How late it wakes, how long its scripts take, what of them fails.
+    pub chance: Random,
     /// What the XDP program goes by. It outlives the agent, like pinned maps.
     pub plane: MemoryPlane,
     pub group: Option<Group>,
@@ -98,6 +101,7 @@ pub(super) struct Host {
 impl Host {
     pub fn new(settings: Settings, clock: Clock) -> Self {
         Self {
+            chance: Random::apart(settings.seed, 1),
             id: settings.host,
             settings,
             clock,

@@ -1,5 +1,10 @@
 //! The simulated network: one directed link for each ordered pair of hosts, and a record of who
 //! hears whom, which the invariants need.
+//!
+//! Where the quorum is a majority, a cut excuses nothing as long as it is even: it divides the hosts
+//! into sets, none of which hears anything of another. Then only one of them has the majority, and
+//! no two hosts answer, whoever hears whom. What is uneven is excused: one direction that fails
+//! without the other, or a host that hears two which do not hear one another.
 
 use super::random::Random;
 use super::{Nanos, Timing};
@@ -25,10 +30,14 @@ impl Default for Link {
 struct Path {
     link: Link,
     cut: bool,
+    /// Holds back all messages until then.
+    clogged_until: Nanos,
     /// When the last heartbeat was sent that arrives.
     heard: Nanos,
     /// One was lost since.
     lost: bool,
+    /// One of those that were lost since was lost by chance.
+    dropped: bool,
     /// Until when the receiver may have missed too much to be held to I1.
     disturbed_until: Nanos,
 }
@@ -38,12 +47,38 @@ struct Path {
 pub struct Network {
     hosts: usize,
     paths: Vec<Path>,
+    /// What each path draws from, so that what happens to one changes nothing on another.
+    chances: Vec<Random>,
     timing: Timing,
+    /// More than half of the hosts are needed to hold anything.
+    majority: bool,
+    /// Whether what is cut now is even.
+    even: bool,
+    /// When what is cut has changed since that was found.
+    reshaped: Option<Nanos>,
+    /// Until when something uneven excuses two answers.
+    uneven_until: Nanos,
+    /// When a link was mended last.
+    mended: Option<Nanos>,
+    /// Until when the last link is clogged.
+    clogged_until: Nanos,
 }
 
 impl Network {
-    pub(super) fn new(hosts: usize, timing: Timing) -> Self {
-        Self { hosts, paths: vec![Path::default(); hosts * hosts], timing }
+    pub(super) fn new(hosts: usize, timing: Timing, majority: bool, seed: u64) -> Self {
+        let streams = (0..hosts * hosts).map(|path| u64::try_from(path).unwrap());
+        Self {
+            hosts,
+            chances: streams.map(|stream| Random::apart(seed, stream)).collect(),
+            paths: vec![Path::default(); hosts * hosts],
+            timing,
+            majority,
+            even: true,
+            reshaped: None,
+            uneven_until: 0,
+            mended: None,
+            clogged_until: 0,
+        }
     }
 
     fn path(&mut self, from: usize, to: usize) -> &mut Path {
@@ -59,14 +94,69 @@ impl Network {
 
     /// Cuts or mends one direction. Returns whether that changed anything.
     pub(super) fn set_cut(&mut self, now: Nanos, from: usize, to: usize, cut: bool) -> bool {
-        let grace = self.timing.timeout + 3 * self.timing.heartbeat;
+        let (grace, heartbeat) = (self.grace(), self.timing.heartbeat);
+        self.look_at_shape(now);
         let path = self.path(from, to);
         let changed = path.cut != cut;
         if changed {
             path.cut = cut;
             path.disturbed_until = path.disturbed_until.max(now + grace);
+            self.reshaped = Some(now);
+            let briefly = self.mended.is_some_and(|at| at < now && now - at < 2 * heartbeat);
+            if cut && briefly {
+                // Too short a while for everybody to be heard by everybody: some were heard by hosts
+                // that they have not heard.
+                self.uneven_until = self.uneven_until.max(now + grace);
+            }
+            if !cut {
+                self.mended = Some(now);
+            }
         }
         changed
+    }
+
+    /// Holds back everything in one direction until a moment, and delivers it then.
+    pub(super) fn clog(&mut self, now: Nanos, from: usize, to: usize, until: Nanos) {
+        let grace = self.grace();
+        self.look_at_shape(now);
+        let path = self.path(from, to);
+        path.clogged_until = path.clogged_until.max(until);
+        path.disturbed_until = path.disturbed_until.max(until + grace);
+        self.clogged_until = self.clogged_until.max(until);
+        // What waited says what is no longer so, to some before others.
+        self.uneven_until = self.uneven_until.max(until + grace);
+    }
+
+    /// How long after a disturbance it may still have consequences.
+    const fn grace(&self) -> Nanos {
+        self.timing.timeout + 3 * self.timing.heartbeat
+    }
+
+    /// Finds whether what is cut is even: who hears whom goes both ways, and from host to host.
+    fn look_at_shape(&mut self, now: Nanos) {
+        // Several cuts at one moment are one change.
+        if self.reshaped.is_none_or(|at| at >= now) {
+            return;
+        }
+        self.reshaped = None;
+        let open = |from: usize, to: usize| {
+            from == to || !self.paths.get(from * self.hosts + to).is_none_or(|path| path.cut)
+        };
+        let row = |host: usize| (0..self.hosts).map(move |other| open(host, other));
+        let column = |host: usize| (0..self.hosts).map(move |other| open(other, host));
+        let hosts = || 0..self.hosts;
+        let both_ways = hosts().all(|host| row(host).eq(column(host)));
+        let sets = hosts().all(|a| hosts().filter(|&b| open(a, b)).all(|b| row(a).eq(row(b))));
+        let even = both_ways && sets;
+        if !even || !self.even {
+            self.uneven_until = self.uneven_until.max(now + self.grace());
+        }
+        self.even = even;
+    }
+
+    /// Until when messages are held back that say what is no longer so.
+    pub(super) const fn clogged_until(&self) -> Nanos {
+        self.clogged_until
     }
 
     /// Whether any direction is cut.
@@ -77,32 +167,41 @@ impl Network {
     /// When copies of a datagram sent now arrive: none, one or two.
     pub(super) fn transmit(
         &mut self,
-        random: &mut Random,
         now: Nanos,
         (from, to): (usize, usize),
         heartbeat: bool,
     ) -> Vec<Nanos> {
         let Timing { heartbeat: h, timeout, .. } = self.timing;
-        let path = self.path(from, to);
-        let lost = path.cut || random.per_mille(path.link.loss);
+        self.look_at_shape(now);
+        let index = from * self.hosts + to;
+        let (path, random) = (&mut self.paths[index], &mut self.chances[index]);
+        let dropped = !path.cut && random.per_mille(path.link.loss);
+        let lost = path.cut || dropped;
+        let mut uneven = false;
         if heartbeat {
             // One loss alone is borne; a second one, or a pause on top of it, may not be.
             let twice = path.lost && lost;
             path.lost |= lost;
+            path.dropped |= dropped;
             if twice || (path.lost && now - path.heard > 2 * h + h / 5) {
                 path.disturbed_until = path.disturbed_until.max(now + timeout + 3 * h);
+                uneven = path.dropped;
             }
             if !lost {
-                path.lost = false;
+                (path.lost, path.dropped) = (false, false);
                 path.heard = now;
             }
+        }
+        if uneven {
+            self.uneven_until = self.uneven_until.max(now + timeout + 3 * h);
         }
         if lost {
             return Vec::new();
         }
         let copies = if random.per_mille(path.link.duplication) { 2 } else { 1 };
         let (low, high) = path.link.delay;
-        (0..copies).map(|_| now + random.between(low, high)).collect()
+        let leaves = path.clogged_until.max(now);
+        (0..copies).map(|_| leaves + random.between(low, high)).collect()
     }
 
     /// Whether two hosts have heard enough of one another lately to be held to I1: no direction
@@ -110,11 +209,25 @@ impl Network {
     /// missed the other's latest one. (The lease covers one lost heartbeat to the day; the drift
     /// of the clocks comes on top.)
     pub(super) fn hear_one_another(&self, now: Nanos, a: usize, b: usize) -> bool {
+        if self.is_even(now) {
+            return true;
+        }
         let hears = |from: usize, to: usize| {
             let path = &self.paths[from * self.hosts + to];
             !path.cut && !path.lost && now >= path.disturbed_until
         };
         hears(a, b) && hears(b, a)
+    }
+
+    /// Whether nothing uneven has happened lately, and a majority is needed to hold anything: then
+    /// a cut excuses nothing.
+    fn is_even(&self, now: Nanos) -> bool {
+        let dropped = self.paths.iter().any(|path| path.dropped);
+        self.majority
+            && self.even
+            && self.reshaped.is_none()
+            && !dropped
+            && now >= self.uneven_until
     }
 
     /// The last moment at which a loss or a cut excused anything.

@@ -11,6 +11,13 @@ impl Random {
         Self(seed)
     }
 
+    /// The numbers of one of many streams of the same seed.
+    #[must_use]
+    pub const fn apart(seed: u64, stream: u64) -> Self {
+        let mut start = Self(seed ^ stream.wrapping_mul(0xd1b5_4a32_d192_ed03));
+        Self(start.next())
+    }
+
     /// Any number.
     pub const fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
