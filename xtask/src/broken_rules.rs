@@ -186,7 +186,9 @@ impl Scratch {
         };
         let other = rules::all().find(|other| other.broken == besides);
         let other = other.with_context(|| format!("no rule is called: {besides}"))?;
-        Ok(match self.try_broken(&[rule, other])? {
+        // What is noticed of the other one anyway shows nothing.
+        let alone = self.try_broken(&[other])?;
+        Ok(match self.try_broken(&[rule, other])?.filter(|what| alone.as_ref() != Some(what)) {
             Some(what) => (format!("guarded: {by}; where also {besides}: {what}"), true),
             None => (format!("GAP, not noticed even where also {besides}: {by}"), false),
         })

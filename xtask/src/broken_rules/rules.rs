@@ -67,16 +67,12 @@ const LEASE: [Rule; 10] = [
         "let addresses = self.holdings.withdraw_all(now, Reason::LeaseLapsed, out);",
         "let addresses = 0;",
     ),
-    Rule {
-        guarded: Some("an order that waited is old, or its address is listed elsewhere"),
-        besides: Some("an order is obeyed however long it waited"),
-        ..rule(
-            "a host whose lease ran out does not join anew",
-            GROUP,
-            "            self.phase = Phase::Joining;\n",
-            "",
-        )
-    },
+    rule(
+        "a host whose lease ran out does not join anew",
+        GROUP,
+        "            self.phase = Phase::Joining;\n",
+        "",
+    ),
     Rule {
         guarded: Some("the sockets are drained first, and simulated ones lose nothing"),
         ..rule(
@@ -92,32 +88,24 @@ const LEASE: [Rule; 10] = [
         "            joining_until: now + settings.timeout,",
         "            joining_until: now,",
     ),
-    Rule {
-        guarded: Some("only members give orders"),
-        besides: Some("a joining host gives orders"),
-        ..rule(
-            "a joining host leads",
-            ELECTION,
-            "let own = (phase == Phase::Member).then_some(me);",
-            "let own = (phase != Phase::Leaving).then_some(me);",
-        )
-    },
-    Rule {
-        guarded: Some("without a lease nothing is answered"),
-        ..rule(
-            "a host takes part that is not heard itself",
-            GROUP,
-            "now >= self.joining_until && lives {",
-            "now >= self.joining_until && (lives || !lives) {",
-        )
-    },
+    rule(
+        "a joining host leads",
+        ELECTION,
+        "let own = (phase == Phase::Member).then_some(me);",
+        "let own = (phase != Phase::Leaving).then_some(me);",
+    ),
+    rule(
+        "a host takes part that is not heard itself",
+        GROUP,
+        "now >= self.joining_until && lives {",
+        "now >= self.joining_until && (lives || !lives) {",
+    ),
 ];
 
 /// Leaders and their orders.
 const ORDERS: [Rule; 13] = [
     Rule {
         guarded: Some("only members lead"),
-        besides: Some("a joining host leads"),
         ..rule(
             "a joining host gives orders",
             GROUP,
@@ -131,16 +119,12 @@ const ORDERS: [Rule; 13] = [
         "            self.leading_since = now;\n        ",
         "        ",
     ),
-    Rule {
-        guarded: Some("nobody opens what another host lists, and one of two yields"),
-        besides: Some("an address is opened although another host lists it"),
-        ..rule(
-            "a leader gives orders before it is followed",
-            ELECTION,
-            "(followed || now >= since + timeout) && ",
-            "(followed || now >= since) && ",
-        )
-    },
+    rule(
+        "a leader gives orders before it is followed",
+        ELECTION,
+        "(followed || now >= since + timeout) && ",
+        "(followed || now >= since) && ",
+    ),
     rule(
         "a leader does not wait for hosts that others hear",
         ELECTION,
@@ -155,7 +139,6 @@ const ORDERS: [Rule; 13] = [
     ),
     Rule {
         guarded: Some("a new leader waits until it is followed"),
-        besides: Some("a leader gives orders before it is followed"),
         ..rule(
             "orders are forgotten when the leader changes",
             CONTROL,
@@ -165,7 +148,6 @@ const ORDERS: [Rule; 13] = [
     },
     Rule {
         guarded: Some("a leader waits until it is followed, and epochs ascend"),
-        besides: Some("a leader gives orders before it is followed"),
         ..rule(
             "orders of a host that does not lead are obeyed",
             LISTENING,
@@ -175,7 +157,6 @@ const ORDERS: [Rule; 13] = [
     },
     Rule {
         guarded: Some("a host that paused for so long joins anew and takes nothing"),
-        besides: Some("a host whose lease ran out does not join anew"),
         ..rule(
             "an order is obeyed however long it waited",
             LISTENING,
