@@ -60,6 +60,8 @@ pub struct Network {
     uneven_until: Nanos,
     /// When a link was mended last.
     mended: Option<Nanos>,
+    /// When a link was cut last.
+    severed: Option<Nanos>,
     /// Until when the last link is clogged.
     clogged_until: Nanos,
 }
@@ -77,6 +79,7 @@ impl Network {
             reshaped: None,
             uneven_until: 0,
             mended: None,
+            severed: None,
             clogged_until: 0,
         }
     }
@@ -102,15 +105,14 @@ impl Network {
             path.cut = cut;
             path.disturbed_until = path.disturbed_until.max(now + grace);
             self.reshaped = Some(now);
-            let briefly = self.mended.is_some_and(|at| at < now && now - at < 2 * heartbeat);
-            if cut && briefly {
-                // Too short a while for everybody to be heard by everybody: some were heard by hosts
-                // that they have not heard.
+            let briefly = self.mended.is_some_and(|at| now - at < 2 * heartbeat);
+            if (cut && briefly) || (!cut && self.severed == Some(now)) {
+                // Too short a while for everybody to be heard by everybody; or a host changed from
+                // one side to another, and for a lease both count it.
                 self.uneven_until = self.uneven_until.max(now + grace);
             }
-            if !cut {
-                self.mended = Some(now);
-            }
+            let last = if cut { &mut self.severed } else { &mut self.mended };
+            *last = Some(now);
         }
         changed
     }
