@@ -25,6 +25,7 @@ mod listening;
 mod membership;
 mod message;
 mod moving;
+mod name_service;
 mod orphan;
 mod parts;
 mod phases;
@@ -50,6 +51,7 @@ pub use message::{
     Order, OrderEntry, Part, PartOf, Record, Slice, Sum,
 };
 pub use moving::MoveRefusal;
+pub use name_service::{Advertising, Listing, Withheld};
 pub use phases::{ChangePhase, Phases};
 pub use settings::{Balance, Failback, Placement, Role, Settings};
 pub use view::{AddressView, HostView, ListedState, View};
