@@ -12,6 +12,7 @@ mod group;
 mod keys;
 mod loads;
 mod mistakes;
+mod name_service;
 mod objects;
 mod reader;
 
@@ -135,6 +136,7 @@ fn duplicates(root: &Section<'_>, groups: &[group::Raw<'_>]) {
     let mut names = BTreeMap::new();
     let mut multicast = BTreeMap::new();
     let mut service = BTreeMap::new();
+    let mut listen = BTreeMap::new();
     for group in groups {
         if let Some(At { value, offset }) = group.name {
             document.once(&mut names, value, offset, |first| {
@@ -144,6 +146,11 @@ fn duplicates(root: &Section<'_>, groups: &[group::Raw<'_>]) {
         if let Some(At { value, offset }) = group.address {
             document.once(&mut multicast, value, offset, |first| {
                 format!("{value} is the address of another group already, in line {first}")
+            });
+        }
+        for At { value, offset } in group.listens_on() {
+            document.once(&mut listen, value, offset, |first| {
+                format!("the name service listens on {value} already, in line {first}")
             });
         }
         let interface = group.service_interface.as_ref().map(|interface| interface.name.as_str());

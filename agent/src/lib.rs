@@ -8,6 +8,7 @@ pub mod causes;
 pub mod clock;
 pub mod config;
 pub mod data_plane;
+pub mod dns;
 pub mod events;
 pub mod group;
 mod made;

@@ -4,8 +4,9 @@
 //! |---|---|
 //! | `rais-<group>` | the driver: decisions, data plane, sending |
 //! | `rais-rx-<group>` | receives, opens and decodes |
-//! | the shared runtime | scripts, netlink, tests, loads, reports |
+//! | the shared runtime | scripts, netlink, tests, loads, reports, name service |
 
+pub mod dns;
 pub mod driver;
 pub mod link;
 pub mod receive;
@@ -35,6 +36,7 @@ use crate::realtime;
 use crate::record::Recorder;
 use crate::wire::{Decoder, Encoder, GroupTag, WireError};
 
+use dns::Names;
 use driver::{Driver, Input};
 use link::Link;
 use receive::{ReceiveCounters, ReceiveThread, Receiver};
@@ -93,6 +95,7 @@ pub enum StartError {
 pub struct Monitor {
     inbox: SyncSender<Input>,
     objects: Objects,
+    names: Option<Names>,
     received: Arc<ReceiveCounters>,
     ended: watch::Receiver<bool>,
     _receive: ReceiveThread,
@@ -147,6 +150,11 @@ impl Monitor {
         let scripts =
             Scripts::start(means.runtime, surroundings, means.addresses, Arc::clone(&events));
 
+        let names = group
+            .dns
+            .as_ref()
+            .map(|service| dns::start(means.runtime, group, service, Arc::clone(&means.log)));
+        let (views, names) = names.unzip();
         let (start, mut recorder) = (clock::now(), means.recorder);
         recorder.start(&settings, means.boot, start);
         let driver = Driver {
@@ -159,6 +167,7 @@ impl Monitor {
             scripts: scripts.clone(),
             announcer,
             reports,
+            views,
             recorder,
             lease_until: Time::ZERO,
             mover: None,
@@ -184,7 +193,7 @@ impl Monitor {
         let tests = group.tests.iter().cloned().map(|test| means.objects.test(test)).collect();
         let loads = loads(means.runtime, means.objects, &group.loads, means.traffic);
         let objects = Objects::start(means.runtime, tests, loads, events);
-        Ok(Self { inbox, objects, received, ended, _receive: receive })
+        Ok(Self { inbox, objects, names, received, ended, _receive: receive })
     }
 
     /// The group now, and its control interfaces in the order of the configuration. None once the
@@ -207,6 +216,12 @@ impl Monitor {
     #[must_use]
     pub fn tests(&self) -> Vec<TestStatus> {
         self.objects.tests()
+    }
+
+    /// What the group's zone says; none where no zone is kept.
+    #[must_use]
+    pub fn names(&self) -> Option<&Names> {
+        self.names.as_ref()
     }
 
     /// What was received and refused.

@@ -245,8 +245,29 @@ pub struct Test {
 pub struct Dns {
     /// Addresses in the zone.
     pub advertised: Vec<IpAddr>,
-    /// Addresses left out because their hosts are too busy.
+    /// The group's other addresses.
     pub withheld: Vec<IpAddr>,
+    /// Why each of them is left out: `busy`, `quiesced`, `failing`, `orphaned` or `not-online`.
+    #[serde(default)]
+    pub reasons: BTreeMap<IpAddr, String>,
+    /// The zone.
+    #[serde(default)]
+    pub zone: String,
+    /// The name that has the addresses.
+    #[serde(default)]
+    pub name: String,
+    /// Who tells the world: `server`, `update` or `zone-file`.
+    #[serde(default)]
+    pub backend: String,
+    /// This host does so, not another of the group.
+    #[serde(default)]
+    pub publishes: bool,
+    /// The zone's serial number, where it is known.
+    #[serde(default)]
+    pub serial: Option<u32>,
+    /// Why the zone does not say so yet.
+    #[serde(default)]
+    pub trouble: Option<String>,
 }
 
 /// Datagrams of one group on this host since the agent's start.

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use crate::command::{cargo, installed, is_root, run, succeeds};
 
 /// Programs that building and testing call, and the Debian packages that have them.
-const TOOLS: [(&str, &str); 11] = [
+const TOOLS: [(&str, &str); 12] = [
     ("cc", "gcc"),
     ("bpftool", "bpftool"),
     ("ip", "iproute2"),
@@ -21,6 +21,7 @@ const TOOLS: [(&str, &str); 11] = [
     ("chrt", "util-linux"),
     ("sysctl", "procps"),
     ("ethtool", "ethtool"),
+    ("dig", "bind9-dnsutils"),
 ];
 
 /// Files that building reads, and the Debian packages that have them.

@@ -16,6 +16,7 @@ use crate::group::{
     AddressState, AddressView, Event, HostId, HostView, ListedState, Phase, Role, Served, View,
 };
 use crate::monitor::Monitor;
+use crate::monitor::dns::Names;
 use crate::monitor::link::Link;
 use crate::objects::TestStatus;
 use crate::status;
@@ -78,7 +79,7 @@ impl Running {
             hosts: view.hosts.iter().map(host).collect(),
             addresses: view.addresses.iter().map(|a| address(a, &reader)).collect(),
             tests: self.monitor.tests().into_iter().map(test).collect(),
-            dns: None,
+            dns: self.monitor.names().map(Names::status),
             messages: self.messages(&links),
             control_interfaces: links
                 .iter()

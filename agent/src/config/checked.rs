@@ -1,5 +1,7 @@
 //! The configuration as the agent uses it: everything resolved, everything valid.
 
+mod name_service;
+
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -11,6 +13,8 @@ use hyper::Uri;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 
 use crate::group::{HostId, Settings};
+
+pub use name_service::{Delegate, NameBackend, NameServer, NameService};
 
 /// A whole configuration file. Only [`super::load`] makes one.
 #[derive(Clone, Debug)]
@@ -88,6 +92,8 @@ pub struct Group {
     pub loads: Vec<Load>,
     /// `[group.scripts]`
     pub scripts: Scripts,
+    /// `[group.dns]`
+    pub dns: Option<NameService>,
 }
 
 /// How messages are protected.

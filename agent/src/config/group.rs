@@ -10,6 +10,7 @@ use super::duration::{self, show};
 use super::facts::Facts;
 use super::keys;
 use super::loads;
+use super::name_service;
 use super::objects;
 use super::reader::{At, Document, Section};
 use crate::group::{Balance, Failback, HostId, Placement, Role, Settings};
@@ -37,6 +38,7 @@ pub(super) struct Raw<'a> {
     tests: Vec<Test>,
     loads: Vec<Load>,
     scripts: Scripts,
+    dns: Option<name_service::Raw>,
 }
 
 struct Timing {
@@ -58,6 +60,11 @@ impl Raw<'_> {
     /// All service addresses, preferred ones first.
     pub(super) fn service_addresses(&self) -> impl Iterator<Item = At<IpAddr>> {
         self.preferred.iter().chain(&self.floating).copied()
+    }
+
+    /// Where the name service listens.
+    pub(super) fn listens_on(&self) -> impl Iterator<Item = At<SocketAddr>> {
+        self.dns.iter().flat_map(|dns| &dns.listen).copied()
     }
 
     /// The first control address: the host's id unless the file names one.
@@ -115,6 +122,10 @@ impl Raw<'_> {
             tests: self.tests,
             loads: self.loads,
             scripts: self.scripts,
+            dns: match self.dns {
+                Some(dns) => Some(dns.service?),
+                None => None,
+            },
         })
     }
 }
@@ -158,6 +169,7 @@ pub(super) fn read<'a>(section: Section<'a>, facts: &dyn Facts) -> Raw<'a> {
              it a member",
         );
     }
+    let addresses: Vec<_> = preferred.iter().chain(&floating).copied().collect();
     let raw = Raw {
         name: name(&section),
         address,
@@ -170,6 +182,7 @@ pub(super) fn read<'a>(section: Section<'a>, facts: &dyn Facts) -> Raw<'a> {
         tests: objects::tests(&section, facts),
         loads: loads::read(&section, service_name, facts),
         scripts: objects::scripts(&section, facts),
+        dns: name_service::read(&section, service_interface.as_ref(), &addresses),
         service_interface,
     };
     not_in_this_version(&section);
@@ -186,7 +199,6 @@ fn not_in_this_version(section: &Section<'_>) {
     if let Some(At { value: true, .. }) = section.boolean("prearm") {
         section.later("prearm");
     }
-    section.later("dns");
     section.later("traps");
 }
 

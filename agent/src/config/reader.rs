@@ -89,6 +89,11 @@ impl<'a> Section<'a> {
         self.document
     }
 
+    /// Where it begins.
+    pub(super) fn offset(&self) -> usize {
+        self.offset
+    }
+
     /// The whole section is at fault.
     pub(super) fn mistake(&self, message: impl Into<String>) {
         self.document.mistake(self.offset, message);

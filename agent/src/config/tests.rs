@@ -2,6 +2,7 @@
 
 mod cases;
 mod kinds;
+mod names;
 
 use std::io;
 use std::net::IpAddr;

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::dns::Views;
 use super::link::Link;
 use super::receive;
 use super::scripts::{Job, Scripts};
@@ -78,6 +79,8 @@ pub struct Driver {
     pub announcer: Announcer,
     /// Takes note of what happened.
     pub reports: mpsc::Sender<Report>,
+    /// Who keeps the group's zone, where one is kept.
+    pub views: Option<Views>,
     /// Takes note of every turn, where that is wanted.
     pub recorder: Recorder,
     /// The lease as it was last written.
@@ -197,7 +200,11 @@ impl Driver {
                 return Outcome::Happened(Event::Measured { address, epoch });
             }
             Action::Heartbeat { message, lease_until, renew_before } => {
-                return self.heartbeat(now, &message, lease_until, renew_before);
+                let outcome = self.heartbeat(now, &message, lease_until, renew_before);
+                if let Some(views) = &mut self.views {
+                    views.offer(now, || self.group.view(now));
+                }
+                return outcome;
             }
             Action::Send(message) => {
                 self.send(&message);

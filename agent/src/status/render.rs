@@ -1,11 +1,12 @@
 //! The status for people: tables on a terminal, one line a thing in a pipe.
 
 use std::fmt::{Display, Write};
+use std::net::IpAddr;
 
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{ContentArrangement, Table};
 
-use super::{Address, ControlInterface, Group, Host, Messages, Phase, Status, Test, one_line};
+use super::{Address, ControlInterface, Dns, Group, Host, Messages, Phase, Status, Test, one_line};
 
 /// How to show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,6 +172,12 @@ fn test_state(test: &Test) -> String {
     format!("{} for {} s", if test.passing { "passing" } else { "failing" }, test.since_s)
 }
 
+/// What is not advertised, and why.
+fn withheld(dns: &Dns) -> Vec<String> {
+    let why = |at: &IpAddr| dns.reasons.get(at).map_or_else(String::new, |w| format!(" ({w})"));
+    dns.withheld.iter().map(|address| format!("{address}{}", why(address))).collect()
+}
+
 /// One line a thing, each beginning with what it is.
 fn plain(group: &Group) -> String {
     let mut lines = vec![
@@ -219,10 +226,10 @@ fn plain(group: &Group) -> String {
     );
     if let Some(dns) = &group.dns {
         let advertised = join(&dns.advertised, "nothing");
-        lines.push(format!(
-            "  dns: advertised {advertised}; withheld {}",
-            join(&dns.withheld, "nothing")
-        ));
+        let withheld = join(&withheld(dns), "nothing");
+        let trouble = dns.trouble.as_ref();
+        let trouble = trouble.map_or_else(String::new, |t| format!("; TROUBLE: {}", one_line(t)));
+        lines.push(format!("  dns: advertised {advertised}; withheld {withheld}{trouble}"));
     }
     lines.iter().fold(String::new(), |mut text, line| {
         // Writing to a String does not fail.
@@ -277,8 +284,9 @@ fn tables(group: &Group, width: u16, colour: bool) -> String {
         parts.push(table(
             width,
             ["advertised in DNS", "withheld"],
-            std::iter::once([join(&dns.advertised, ""), join(&dns.withheld, "")]),
+            std::iter::once([join(&dns.advertised, ""), join(&withheld(dns), "")]),
         ));
+        parts.extend(dns.trouble.as_ref().map(|t| mark(false, &format!("DNS: {}", one_line(t)))));
     }
     parts.push(String::new());
     parts.join("\n")

@@ -93,7 +93,6 @@ pub(super) const ADDED: &[(&str, &str)] = &[
         "f:7:16: `address_mode = \"route\"` is not available in this version",
     ),
     ("prearm = true", "f:7:10: `prearm` in [[group]] is not available in this version"),
-    ("[group.dns]\nzone = 'a.'", "f:7:1: `dns` in [[group]] is not available in this version"),
     (
         "[group.traps]\nversion = '3'",
         "f:7:1: `traps` in [[group]] is not available in this version",
@@ -186,7 +185,7 @@ pub(super) const ADDED: &[(&str, &str)] = &[
     ),
     (
         "[group.colours]\nred = 1",
-        "f:7:8: unknown key `colours` in [[group]]; known are address, control_interfaces, service_interface, role, quorum, failback, placement, high_water, low_water, scale, spread, preferred, floating, name, key_files, insecure, heartbeat, timeout, orphan_timeout, test, load, scripts, address_mode, prearm, dns, traps",
+        "f:7:8: unknown key `colours` in [[group]]; known are address, control_interfaces, service_interface, role, quorum, failback, placement, high_water, low_water, scale, spread, preferred, floating, name, key_files, insecure, heartbeat, timeout, orphan_timeout, test, load, scripts, dns, address_mode, prearm, traps",
     ),
     (
         "[agent]\nmetrics = '127.0.0.1:1'",

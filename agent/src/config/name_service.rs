@@ -1,0 +1,250 @@
+//! `[group.dns]`
+
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+use std::time::Duration;
+
+use domain::base::Name;
+
+use super::checked::{Delegate, Interface, NameBackend, NameServer, NameService};
+use super::duration::show;
+use super::reader::{At, Section};
+
+/// How long others may remember what the zone says, unless the file says otherwise.
+const TTL: Duration = Duration::from_secs(5);
+
+/// Longest name of a zone, in octets: there has to be room for `hostmaster` before it.
+const MAX_ZONE: usize = 200;
+
+/// Longest: a day.
+const MAX_TTL: Duration = Duration::from_hours(24);
+
+/// Most name servers of a zone, and most addresses to listen on.
+const MAX_SERVERS: usize = 16;
+
+/// The port of DNS.
+const PORT: u16 = 53;
+
+/// What a `[group.dns]` says.
+pub(super) struct Raw {
+    /// What the agent listens on, in the order of the file.
+    pub(super) listen: Vec<At<SocketAddr>>,
+    /// None where something is missing, which was reported.
+    pub(super) service: Option<NameService>,
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Server,
+    Update,
+    ZoneFile,
+}
+
+/// The zone of a group whose clients are on `interface` and ask for these addresses.
+pub(super) fn read(
+    group: &Section<'_>,
+    interface: Option<&Interface>,
+    addresses: &[At<IpAddr>],
+) -> Option<Raw> {
+    let section = group.table("dns", "[group.dns]")?;
+    let zone = zone(&section);
+    let name = name(&section, zone.as_ref());
+    let ttl = ttl(&section);
+    let minimum = section.number("minimum", 0).map_or(1, |at| at.value);
+    let kinds = [("server", Kind::Server), ("update", Kind::Update), ("zone-file", Kind::ZoneFile)];
+    let kind = section.choice("backend", &kinds);
+    let (backend, listen) = match kind.map_or(Kind::Server, |at| at.value) {
+        Kind::Server => {
+            let listen = listen(&section, interface, addresses);
+            (server(&section, zone.as_ref(), &listen), listen)
+        }
+        Kind::Update | Kind::ZoneFile => {
+            section.later_value("backend", &["update", "zone-file"]);
+            return None;
+        }
+    };
+    section.finish();
+    let service = || {
+        Some(NameService {
+            zone: zone?,
+            name: name?,
+            ttl,
+            minimum: usize::try_from(minimum).unwrap_or(usize::MAX),
+            backend: backend?,
+        })
+    };
+    Some(Raw { service: service(), listen })
+}
+
+fn zone(section: &Section<'_>) -> Option<Name<Vec<u8>>> {
+    let expected = "the name of a zone in quotes, such as \"web.example.net.\"";
+    let zone = section.value("zone", expected, |value| {
+        Name::<Vec<u8>>::from_str(value.as_str()?)
+            .ok()
+            .filter(|zone| !zone.is_root() && zone.len() <= MAX_ZONE)
+    });
+    section.required("zone", zone, expected).map(|at| at.value)
+}
+
+/// The name with the addresses: one in the zone, or the zone's own.
+fn name(section: &Section<'_>, zone: Option<&Name<Vec<u8>>>) -> Option<Name<Vec<u8>>> {
+    let expected = "a name in the zone in quotes, such as \"www\", or \"@\" for the zone itself";
+    let Some(zone) = zone else {
+        section.string("name", expected);
+        return None;
+    };
+    if !section.has("name") {
+        return Some(zone.clone());
+    }
+    let name = section.value("name", expected, |value| in_zone(value.as_str()?, zone));
+    name.map(|at| at.value)
+}
+
+/// A name below the zone, or with a dot at its end a whole one that is in it.
+fn in_zone(text: &str, zone: &Name<Vec<u8>>) -> Option<Name<Vec<u8>>> {
+    if text == "@" {
+        return Some(zone.clone());
+    }
+    let whole = if text.ends_with('.') { text.to_owned() } else { format!("{text}.{zone}") };
+    let parsed = if text.is_empty() { None } else { Name::<Vec<u8>>::from_str(&whole).ok() };
+    parsed.filter(|name| name.ends_with(zone))
+}
+
+/// In seconds.
+fn ttl(section: &Section<'_>) -> u32 {
+    let Some(At { value, offset }) = section.duration("ttl", Duration::from_secs(1)) else {
+        return u32::try_from(TTL.as_secs()).unwrap_or(1);
+    };
+    if value.subsec_nanos() != 0 || value > MAX_TTL {
+        section.document().mistake(
+            offset,
+            format!(
+                "`ttl`: expected whole seconds, at most {}, found {}",
+                show(MAX_TTL),
+                show(value)
+            ),
+        );
+    }
+    u32::try_from(value.as_secs()).unwrap_or(u32::MAX)
+}
+
+/// Where the agent listens. An answer has to come from the address that was asked, so each is
+/// named.
+fn listen(
+    section: &Section<'_>,
+    interface: Option<&Interface>,
+    addresses: &[At<IpAddr>],
+) -> Vec<At<SocketAddr>> {
+    let expected = "an IP address and a port in quotes, such as \"192.0.2.1:53\"";
+    let listen = section.list::<SocketAddr>("listen", expected);
+    if let Some(offset) = section.empty_list("listen") {
+        section.document().mistake(offset, "`listen` names no address; at least one is needed");
+    } else if !section.has("listen") {
+        // What an agent that was killed left behind is no address of the machine's own.
+        let service = |address: &&IpAddr| addresses.iter().any(|at| at.value == **address);
+        let own = interface.and_then(|i| i.addresses.iter().find(|address| !service(address)));
+        if let Some(own) = own {
+            return vec![At { value: SocketAddr::new(*own, PORT), offset: section.offset() }];
+        }
+        let message = format!("`listen` is missing in [group.dns]; expected a list of {expected}");
+        section.missing(message);
+    }
+    if let Some(extra) = listen.get(MAX_SERVERS) {
+        let message = format!("more than {MAX_SERVERS} addresses to listen on");
+        section.document().mistake(extra.offset, message);
+    }
+    for At { value, offset } in &listen {
+        let problem = if value.ip().is_unspecified() {
+            "stands for all addresses; name those that are asked, since answers come from them"
+        } else if value.ip().is_multicast() {
+            "is a multicast address; expected one of this host"
+        } else if value.port() == 0 {
+            "has no usable port; expected 1 to 65535"
+        } else {
+            continue;
+        };
+        section.document().mistake(*offset, format!("`listen`: {value} {problem}"));
+    }
+    listen
+}
+
+fn server(
+    section: &Section<'_>,
+    zone: Option<&Name<Vec<u8>>>,
+    listen: &[At<SocketAddr>],
+) -> Option<NameBackend> {
+    let listen: Vec<SocketAddr> = listen.iter().map(|at| at.value).collect();
+    let nameservers = nameservers(section, zone, &listen);
+    let notify = secondaries::<SocketAddr>(
+        section,
+        "notify",
+        "an IP address and a port in quotes, such as \"192.0.2.53:53\"",
+    );
+    let transfer = secondaries::<IpAddr>(section, "transfer", "an IP address in quotes");
+    Some(NameBackend::Server(NameServer { nameservers: nameservers?, listen, notify, transfer }))
+}
+
+fn secondaries<T: FromStr>(section: &Section<'_>, key: &'static str, expected: &str) -> Vec<T> {
+    let list = section.list::<T>(key, expected);
+    if let Some(extra) = list.get(MAX_SERVERS) {
+        let message = format!("`{key}`: more than {MAX_SERVERS} secondaries");
+        section.document().mistake(extra.offset, message);
+    }
+    list.into_iter().map(|at| at.value).collect()
+}
+
+/// The zone's name servers. Without the key the agent is the only one, and called `ns`.
+fn nameservers(
+    section: &Section<'_>,
+    zone: Option<&Name<Vec<u8>>>,
+    own: &[SocketAddr],
+) -> Option<Vec<Delegate>> {
+    let expected = "the name of a name server in quotes, and where it is in the zone its addresses \
+                    after it, such as \"ns1 192.0.2.53\"";
+    let texts = section.list::<String>("nameservers", expected);
+    let zone = zone?;
+    if let Some(offset) = section.empty_list("nameservers") {
+        let message = "`nameservers` names no server; at least one is needed";
+        section.document().mistake(offset, message);
+    }
+    if let Some(extra) = texts.get(MAX_SERVERS) {
+        let message = format!("more than {MAX_SERVERS} name servers");
+        section.document().mistake(extra.offset, message);
+    }
+    if !section.has("nameservers") {
+        let name = in_zone("ns", zone)?;
+        let addresses = own.iter().map(SocketAddr::ip).collect();
+        return Some(vec![Delegate { name, addresses }]);
+    }
+    let mut servers = Vec::with_capacity(texts.len());
+    for At { value, offset } in &texts {
+        match delegate(value, zone) {
+            Ok(delegate) => servers.push(delegate),
+            Err(problem) => {
+                let message = format!("`nameservers`: {value:?}: {problem}; expected {expected}");
+                section.document().mistake(*offset, message);
+            }
+        }
+    }
+    Some(servers)
+}
+
+/// A name server and its addresses. A name without a dot is in the zone.
+fn delegate(text: &str, zone: &Name<Vec<u8>>) -> Result<Delegate, String> {
+    let mut words = text.split_whitespace();
+    let name = words.next().ok_or("nothing in it")?;
+    let name = if name.contains('.') {
+        Name::<Vec<u8>>::from_str(name).map_err(|e| format!("no domain name: {e}"))?
+    } else {
+        in_zone(name, zone).ok_or("no domain name")?
+    };
+    let addresses: Result<Vec<IpAddr>, String> = words
+        .map(|word| word.parse().map_err(|_unparsed| format!("{word} is no IP address")))
+        .collect();
+    let addresses = addresses?;
+    match (name.ends_with(zone), addresses.is_empty()) {
+        (true, true) => Err("it is in the zone, so its addresses are needed".to_owned()),
+        (false, false) => Err("it is not in the zone, which has no addresses for it".to_owned()),
+        (true, false) | (false, true) => Ok(Delegate { name, addresses }),
+    }
+}
