@@ -1,5 +1,6 @@
 //! Clusters to test on: simulated ones on virtual time, real ones as network namespaces.
 
+pub mod bind;
 pub mod cluster;
 pub mod crowd;
 pub mod demo;

@@ -207,3 +207,100 @@ fn a_port_that_is_taken_holds_nothing_up_and_is_used_when_it_is_free() {
     assert!(kinds.iter().any(|kind| kind == "dns-trouble"), "{kinds:?}");
     assert!(kinds.iter().any(|kind| kind == "dns-recovered"), "{kinds:?}");
 }
+
+#[test]
+fn an_observer_answers_while_it_is_not_cut_off() {
+    let mut trial = Trial::new().unwrap();
+    trial.quorum = 2;
+    trial.start(1, &[1], "").unwrap();
+    trial.start(2, &[2], "").unwrap();
+    let section = "role = 'observer'\n[group.dns]\nzone = 'web.example.net'\nname = 'www'\n";
+    trial.start(3, &[], section).unwrap();
+    trial.settle(&[(1, 1), (2, 2)]).unwrap();
+    let ask = |trial: &Trial| dig(&trial.client, &["@10.77.0.3", "www.web.example.net", "A"]);
+    let wait = |trial: &Trial, what: &str, wanted: &[&str]| {
+        let said = wait::until(what, LIMIT, || {
+            let said = ask(trial);
+            Ok(wanted.iter().all(|part| said.contains(part)).then_some(()))
+        });
+        said.unwrap_or_else(|e| panic!("{e}: {}", ask(trial)));
+    };
+    wait(&trial, "both", &["status: NOERROR", "ANSWER: 2,", "10.77.0.101", "10.77.0.102"]);
+    assert!(trial.get(1).group().unwrap().dns.is_none());
+
+    // Whom it has lost sight of may be well: somebody else may know.
+    trial.bed.part(trial.get(3), &[trial.get(1), trial.get(2)]).unwrap();
+    wait(&trial, "no answer", &["status: SERVFAIL", "ANSWER: 0,"]);
+    assert!(trial.get(3).group().unwrap().dns.unwrap().advertised.is_empty());
+    trial.bed.heal().unwrap();
+    wait(&trial, "both again", &["status: NOERROR", "ANSWER: 2,"]);
+    trial.host(2).terminate_agent().unwrap();
+    trial.host(2).wait_agent_end(LIMIT).unwrap();
+    wait(&trial, "one", &["status: NOERROR", "ANSWER: 1,", "10.77.0.101"]);
+}
+
+/// Numbers that look random and are the same in each run.
+struct Random(u64);
+
+impl Random {
+    fn byte(&mut self) -> u8 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        self.0.to_be_bytes()[0]
+    }
+}
+
+#[test]
+fn nonsense_by_the_thousand_leaves_it_answering() {
+    use std::io::Write;
+    use std::net::{TcpStream, UdpSocket};
+
+    let mut trial = Trial::new().unwrap();
+    trial.start(1, &[1], "[group.dns]\nzone = 'web.example.net'\n").unwrap();
+    trial.settle(&[(1, 1)]).unwrap();
+    let address = format!("{}\n", service(1));
+    let ask = |trial: &Trial, how: &str| {
+        dig(&trial.client, &["@10.77.0.1", how, "web.example.net", "A", "+short"])
+    };
+    let pid = trial.host(1).agent_pid();
+    trial
+        .client
+        .inside(|| {
+            let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+            let mut random = Random(1);
+            for round in 0..5_000 {
+                let length = usize::from(random.byte()) + 12 * (round % 2);
+                let mut bytes: Vec<u8> = (0..length).map(|_| random.byte()).collect();
+                // A header that claims a question, for every other one.
+                if round % 2 == 0 && bytes.len() > 12 {
+                    bytes[2..12].copy_from_slice(&[0, 0, 0, 1, 0, 0, 0, 0, 0, 1]);
+                }
+                socket.send_to(&bytes, "10.77.0.1:53").unwrap();
+            }
+            // More connections than are served at a time, that say too little or nonsense.
+            let connections: Vec<TcpStream> = (0..100)
+                .map(|round| {
+                    let mut stream = TcpStream::connect("10.77.0.1:53").unwrap();
+                    let length = usize::from(random.byte());
+                    let bytes: Vec<u8> = (0..length).map(|_| random.byte()).collect();
+                    if round % 3 > 0 {
+                        // The other end may have closed already.
+                        stream.write_all(&bytes).ok();
+                    }
+                    stream
+                })
+                .collect();
+            drop(connections);
+        })
+        .unwrap();
+    assert_eq!(ask(&trial, "+notcp"), address);
+    let over_tcp = wait::until("an answer over TCP", LIMIT, || {
+        let said = trial.client.run(
+            "dig",
+            &["@10.77.0.1", "+tcp", "+time=1", "+tries=1", "web.example.net", "A", "+short"],
+        );
+        Ok(said.ok().filter(|said| *said == address))
+    });
+    over_tcp.unwrap();
+    assert_eq!(trial.host(1).agent_pid(), pid);
+    trial.settle(&[(1, 1)]).unwrap();
+}

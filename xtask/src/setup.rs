@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use crate::command::{cargo, installed, is_root, run, succeeds};
 
 /// Programs that building and testing call, and the Debian packages that have them.
-const TOOLS: [(&str, &str); 12] = [
+const TOOLS: [(&str, &str); 14] = [
     ("cc", "gcc"),
     ("bpftool", "bpftool"),
     ("ip", "iproute2"),
@@ -22,6 +22,8 @@ const TOOLS: [(&str, &str); 12] = [
     ("sysctl", "procps"),
     ("ethtool", "ethtool"),
     ("dig", "bind9-dnsutils"),
+    ("named", "bind9"),
+    ("knotd", "knot"),
 ];
 
 /// Files that building reads, and the Debian packages that have them.

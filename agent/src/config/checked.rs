@@ -14,7 +14,9 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 
 use crate::group::{HostId, Settings};
 
-pub use name_service::{Delegate, NameBackend, NameServer, NameService};
+pub use name_service::{
+    Delegate, NameBackend, NameServer, NameService, TsigAlgorithm, TsigKey, UpdatedServer, ZoneFile,
+};
 
 /// A whole configuration file. Only [`super::load`] makes one.
 #[derive(Clone, Debug)]

@@ -182,7 +182,7 @@ pub(super) fn read<'a>(section: Section<'a>, facts: &dyn Facts) -> Raw<'a> {
         tests: objects::tests(&section, facts),
         loads: loads::read(&section, service_name, facts),
         scripts: objects::scripts(&section, facts),
-        dns: name_service::read(&section, service_interface.as_ref(), &addresses),
+        dns: name_service::read(&section, service_interface.as_ref(), &addresses, facts),
         service_interface,
     };
     not_in_this_version(&section);

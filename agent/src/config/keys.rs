@@ -59,10 +59,27 @@ pub(super) fn read(section: &Section<'_>, facts: &dyn Facts) -> Option<Seal> {
 
 /// The key in the file at `path`.
 fn key(path: &Path, facts: &dyn Facts) -> Result<Key, String> {
+    let remedy = "copy it from another host, or make one with `rais keygen`";
+    let text = secret(path, facts, remedy)?;
+    let mut lines =
+        text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    match (lines.next().and_then(decode), lines.next()) {
+        (Some(key), None) => Ok(key),
+        _ => Err(format!(
+            "key file {}: expected one line of 64 hexadecimal digits, as `rais keygen` prints",
+            path.display()
+        )),
+    }
+}
+
+/// What is in a file that nobody but its owner may read; `missing` says what to do where it is not
+/// there.
+pub(super) fn secret(path: &Path, facts: &dyn Facts, missing: &str) -> Result<String, String> {
     let shown = path.display();
     let file = facts.secret(path).map_err(|e| {
+        let missing = format!("; {missing}");
         let remedy = if e.kind() == io::ErrorKind::NotFound {
-            "; copy it from another host, or make one with `rais keygen`"
+            missing.as_str()
         } else if e.kind() == io::ErrorKind::PermissionDenied {
             "; run as root, or as the user it belongs to"
         } else {
@@ -84,14 +101,7 @@ fn key(path: &Path, facts: &dyn Facts) -> Result<Key, String> {
             file.owner
         ));
     }
-    let mut lines =
-        file.text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    match (lines.next().and_then(decode), lines.next()) {
-        (Some(key), None) => Ok(key),
-        _ => Err(format!(
-            "key file {shown}: expected one line of 64 hexadecimal digits, as `rais keygen` prints"
-        )),
-    }
+    Ok(file.text)
 }
 
 /// Reads 64 hexadecimal digits.

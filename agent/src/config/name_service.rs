@@ -1,14 +1,20 @@
 //! `[group.dns]`
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
 use domain::base::Name;
 
-use super::checked::{Delegate, Interface, NameBackend, NameServer, NameService};
+use super::checked::{
+    Delegate, Interface, NameBackend, NameServer, NameService, UpdatedServer, ZoneFile,
+};
 use super::duration::show;
+use super::facts::Facts;
+use super::objects::check_program;
 use super::reader::{At, Section};
+use super::tsig;
 
 /// How long others may remember what the zone says, unless the file says otherwise.
 const TTL: Duration = Duration::from_secs(5);
@@ -21,6 +27,9 @@ const MAX_TTL: Duration = Duration::from_hours(24);
 
 /// Most name servers of a zone, and most addresses to listen on.
 const MAX_SERVERS: usize = 16;
+
+/// Deadline of the reload command.
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The port of DNS.
 const PORT: u16 = 53;
@@ -45,6 +54,7 @@ pub(super) fn read(
     group: &Section<'_>,
     interface: Option<&Interface>,
     addresses: &[At<IpAddr>],
+    facts: &dyn Facts,
 ) -> Option<Raw> {
     let section = group.table("dns", "[group.dns]")?;
     let zone = zone(&section);
@@ -58,10 +68,8 @@ pub(super) fn read(
             let listen = listen(&section, interface, addresses);
             (server(&section, zone.as_ref(), &listen), listen)
         }
-        Kind::Update | Kind::ZoneFile => {
-            section.later_value("backend", &["update", "zone-file"]);
-            return None;
-        }
+        Kind::Update => (update(&section, facts), Vec::new()),
+        Kind::ZoneFile => (zone_file(&section, zone.as_ref(), facts), Vec::new()),
     };
     section.finish();
     let service = || {
@@ -93,11 +101,12 @@ fn name(section: &Section<'_>, zone: Option<&Name<Vec<u8>>>) -> Option<Name<Vec<
         section.string("name", expected);
         return None;
     };
-    if !section.has("name") {
-        return Some(zone.clone());
-    }
     let name = section.value("name", expected, |value| in_zone(value.as_str()?, zone));
-    name.map(|at| at.value)
+    match name {
+        Some(name) => Some(name.value),
+        None if section.has("name") => None,
+        None => Some(zone.clone()),
+    }
 }
 
 /// A name below the zone, or with a dot at its end a whole one that is in it.
@@ -174,7 +183,7 @@ fn server(
     listen: &[At<SocketAddr>],
 ) -> Option<NameBackend> {
     let listen: Vec<SocketAddr> = listen.iter().map(|at| at.value).collect();
-    let nameservers = nameservers(section, zone, &listen);
+    let nameservers = nameservers(section, zone, Some(&listen));
     let notify = secondaries::<SocketAddr>(
         section,
         "notify",
@@ -182,6 +191,54 @@ fn server(
     );
     let transfer = secondaries::<IpAddr>(section, "transfer", "an IP address in quotes");
     Some(NameBackend::Server(NameServer { nameservers: nameservers?, listen, notify, transfer }))
+}
+
+/// A socket of another's name server.
+const SERVER: &str = "an IP address and a port in quotes, such as \"192.0.2.53:53\"";
+
+fn update(section: &Section<'_>, facts: &dyn Facts) -> Option<NameBackend> {
+    let server = section.parsed::<SocketAddr>("server", SERVER);
+    let server = section.required("server", server, SERVER);
+    let expected = "the path of a file in quotes, as `tsig-keygen` prints it";
+    let path = section.path("key_file");
+    let path = section.required("key_file", path, expected);
+    let key = path.and_then(|At { value, offset }| {
+        let key = tsig::read(&value, facts);
+        key.map_err(|message| section.document().mistake(offset, message)).ok()
+    });
+    Some(NameBackend::Update(UpdatedServer { server: server?.value, key: key? }))
+}
+
+fn zone_file(
+    section: &Section<'_>,
+    zone: Option<&Name<Vec<u8>>>,
+    facts: &dyn Facts,
+) -> Option<NameBackend> {
+    let file = section.path("file");
+    let file = section.required("file", file, "an absolute path in quotes");
+    if let Some(At { value, offset }) = &file
+        && value.file_name().is_none()
+    {
+        let message = format!("`file`: {} names no file", value.display());
+        section.document().mistake(*offset, message);
+    }
+    let nameservers = nameservers(section, zone, None);
+    let expected = "the path of a program in quotes, or a list of it and its arguments";
+    let reload = section.string_or_list("reload", expected);
+    if let Some(reload) = &reload
+        && let Some(program) = reload.value.first()
+    {
+        check_program("reload", &reload.with(Path::new(program)), section, facts);
+    }
+    let reload_timeout = section.duration("reload_timeout", Duration::from_millis(1));
+    let server = section.parsed::<SocketAddr>("server", SERVER);
+    Some(NameBackend::ZoneFile(ZoneFile {
+        file: file?.value,
+        nameservers: nameservers?,
+        reload: reload.map(|at| at.value),
+        reload_timeout: reload_timeout.map_or(RELOAD_TIMEOUT, |at| at.value),
+        server: server.map(|at| at.value),
+    }))
 }
 
 fn secondaries<T: FromStr>(section: &Section<'_>, key: &'static str, expected: &str) -> Vec<T> {
@@ -193,11 +250,12 @@ fn secondaries<T: FromStr>(section: &Section<'_>, key: &'static str, expected: &
     list.into_iter().map(|at| at.value).collect()
 }
 
-/// The zone's name servers. Without the key the agent is the only one, and called `ns`.
+/// The zone's name servers. Without the key an agent that answers itself, on these addresses, is
+/// the only one, and called `ns`.
 fn nameservers(
     section: &Section<'_>,
     zone: Option<&Name<Vec<u8>>>,
-    own: &[SocketAddr],
+    own: Option<&[SocketAddr]>,
 ) -> Option<Vec<Delegate>> {
     let expected = "the name of a name server in quotes, and where it is in the zone its addresses \
                     after it, such as \"ns1 192.0.2.53\"";
@@ -212,9 +270,14 @@ fn nameservers(
         section.document().mistake(extra.offset, message);
     }
     if !section.has("nameservers") {
-        let name = in_zone("ns", zone)?;
+        let Some(own) = own else {
+            section.missing(format!(
+                "`nameservers` is missing in [group.dns]; expected a list, each entry {expected}"
+            ));
+            return None;
+        };
         let addresses = own.iter().map(SocketAddr::ip).collect();
-        return Some(vec![Delegate { name, addresses }]);
+        return Some(vec![Delegate { name: in_zone("ns", zone)?, addresses }]);
     }
     let mut servers = Vec::with_capacity(texts.len());
     for At { value, offset } in &texts {

@@ -101,7 +101,7 @@ pub(super) fn command(section: &Section<'_>, facts: &dyn Facts) -> Option<Vec<St
 }
 
 /// Reports a program that cannot be run.
-fn check_program(key: &str, path: &At<&Path>, section: &Section<'_>, facts: &dyn Facts) {
+pub(super) fn check_program(key: &str, path: &At<&Path>, section: &Section<'_>, facts: &dyn Facts) {
     let shown = path.value.display();
     let problem = if path.value.is_absolute() {
         facts.program(path.value).err()

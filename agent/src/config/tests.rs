@@ -18,8 +18,8 @@ use super::*;
 use crate::group::{Balance, Failback, HostId, Placement, Role};
 
 /// A machine with `eth0` and `eth1`, an interface `bare` without addresses, `/etc/rais/*.key`
-/// and programs below `/bin`, `/usr/local/bin` and in `/etc/rais`. Its kernel knows no pressure on
-/// disks.
+/// and programs below `/bin`, `/usr/local/bin`, `/usr/sbin` and in `/etc/rais`. Its kernel knows no
+/// pressure on disks.
 struct Fake;
 
 impl Facts for Fake {
@@ -47,6 +47,7 @@ impl Facts for Fake {
             "/etc/rais/group.key" => (0o640, 0, good),
             "/etc/rais/other.key" => (0o600, 1001, good),
             "/etc/rais/short.key" => (0o600, 0, "0f0f\n".to_owned()),
+            "/etc/rais/update.key" => (0o600, 0, UPDATE_KEY.to_owned()),
             "/etc/rais/twice.key" => (0o600, 0, format!("{good}{good}")),
             _ => return Err(io::Error::from(io::ErrorKind::NotFound)),
         };
@@ -61,7 +62,7 @@ impl Facts for Fake {
     }
 
     fn program(&self, path: &Path) -> Result<(), String> {
-        let dirs = ["/bin", "/usr/local/bin", "/etc/rais"];
+        let dirs = ["/bin", "/usr/local/bin", "/usr/sbin", "/etc/rais"];
         let there = dirs.iter().any(|dir| path.starts_with(dir));
         if there { Ok(()) } else { Err("not there".to_owned()) }
     }
@@ -75,6 +76,8 @@ impl Facts for Fake {
         1000
     }
 }
+
+const UPDATE_KEY: &str = "key \"updates\" {\n\talgorithm hmac-sha256;\n\tsecret \"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\";\n};\n";
 
 const LEAST: &str = r#"[[group]]
 name = "web"

@@ -2,13 +2,18 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 use domain::base::Message;
 use ring::rand::{SecureRandom, SystemRandom};
-use tokio::net::UdpSocket;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UdpSocket};
 
 /// Longest answer that is taken.
 const MOST_ANSWER: usize = 4_096;
+
+/// How long an exchange over a connection may take.
+const LIMIT: Duration = Duration::from_secs(5);
 
 /// A number that nobody can guess, for a message (RFC 5452, 9).
 pub(super) fn message_id() -> io::Result<u16> {
@@ -42,4 +47,27 @@ pub(super) async fn over_udp(
             return Ok(answer);
         }
     }
+}
+
+/// Sends a message over a connection of its own and takes the answer to it.
+pub(super) async fn over_tcp(server: SocketAddr, message: &[u8]) -> io::Result<Vec<u8>> {
+    tokio::time::timeout(LIMIT, exchange(server, message)).await.map_err(|_late| {
+        io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {LIMIT:?}"))
+    })?
+}
+
+async fn exchange(server: SocketAddr, message: &[u8]) -> io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect(server).await?;
+    let length = u16::try_from(message.len()).map_err(io::Error::other)?;
+    let mut whole = Vec::with_capacity(message.len() + 2);
+    whole.extend_from_slice(&length.to_be_bytes());
+    whole.extend_from_slice(message);
+    stream.write_all(&whole).await?;
+    let length = stream.read_u16().await?;
+    let mut answer = vec![0; usize::from(length)];
+    stream.read_exact(&mut answer).await?;
+    if answer.get(..2) != message.get(..2) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the answer to something else"));
+    }
+    Ok(answer)
 }

@@ -28,7 +28,7 @@ use crate::status;
 /// Least time between two views: some groups have a heartbeat a millisecond.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// How long a publication may take.
+/// How long a publication may take, besides what a command has.
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// How long to wait after the first one that failed; then twice as long each time, up to the most.
@@ -93,7 +93,8 @@ pub fn start(
     let chooser = Chooser {
         rule: Advertising { marks: group.settings.balance, minimum: service.minimum },
         everywhere: match service.backend {
-            NameBackend::Server(_) => true,
+            NameBackend::Server(_) | NameBackend::ZoneFile(_) => true,
+            NameBackend::Update(_) => false,
         },
         names: names.clone(),
         notes: notes.clone(),
@@ -105,6 +106,10 @@ pub fn start(
         names: names.clone(),
         notes,
         failed: 0,
+        limit: match &service.backend {
+            NameBackend::Server(_) | NameBackend::Update(_) => LIMIT,
+            NameBackend::ZoneFile(file) => LIMIT.saturating_add(file.reload_timeout),
+        },
         wanted,
     };
     runtime.spawn(chooser.run(views));
@@ -153,6 +158,7 @@ impl Chooser {
             || view.role == Role::Observer
             || (certain && view.leader == Some(view.host));
         if !certain {
+            self.show(&Listing::default(), mine);
             self.tell(mine.then_some(Wanted::Unknown));
             return;
         }
@@ -240,6 +246,8 @@ struct Publisher {
     notes: Notes,
     /// How often in a row it failed.
     failed: u32,
+    /// How long a publication may take.
+    limit: Duration,
     wanted: watch::Receiver<Option<Wanted>>,
 }
 
@@ -266,14 +274,14 @@ impl Publisher {
 
     /// How long to wait if there is no news.
     async fn publish(&mut self, wanted: &Wanted) -> Duration {
-        let done = tokio::time::timeout(LIMIT, self.backend.publish(wanted)).await;
+        let done = tokio::time::timeout(self.limit, self.backend.publish(wanted)).await;
         let problem = match done {
             Ok(Ok(serial)) => {
                 self.names.lock().serial = serial;
                 None
             }
             Ok(Err(error)) => Some(error.to_string()),
-            Err(_late) => Some(format!("no success within {LIMIT:?}")),
+            Err(_late) => Some(format!("no success within {:?}", self.limit)),
         };
         let before = std::mem::replace(&mut self.names.lock().trouble, problem.clone());
         match problem {

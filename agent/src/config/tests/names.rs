@@ -12,6 +12,7 @@ fn names(lines: &str) -> NameService {
 fn server(lines: &str) -> NameServer {
     match names(&format!("zone = 'web.example.net.'\n{lines}")).backend {
         NameBackend::Server(server) => server,
+        other @ (NameBackend::Update(_) | NameBackend::ZoneFile(_)) => panic!("{other:?}"),
     }
 }
 
@@ -68,6 +69,31 @@ fn a_service_address_is_not_listened_on_by_default() {
         panic!("no server")
     };
     assert_eq!(said.listen, ["10.77.0.1:53".parse().unwrap()]);
+}
+
+#[test]
+fn another_server_is_updated_with_a_key() {
+    let lines = "zone = 'a.b'\nbackend = 'update'\nserver = '10.0.0.1:53'\nkey_file = \
+                 '/etc/rais/update.key'";
+    let NameBackend::Update(said) = names(lines).backend else { panic!("not update") };
+    assert_eq!(said.server, "10.0.0.1:53".parse().unwrap());
+    assert_eq!((said.key.name, said.key.secret.len()), (name("updates"), 32));
+}
+
+#[test]
+fn a_file_is_written_and_read() {
+    let lines = "zone = 'a.b'\nbackend = 'zone-file'\nfile = '/z/a.b'\nnameservers = \
+                 ['ns.example.org.']";
+    let NameBackend::ZoneFile(mut said) = names(lines).backend else { panic!("no file") };
+    assert_eq!((said.reload, said.server), (None, None));
+    assert_eq!(said.reload_timeout, Duration::from_secs(10));
+    let lines = format!(
+        "{lines}\nreload = ['/bin/reload', 'a.b']\nreload_timeout = '1s'\nserver \
+                         = '127.0.0.1:53'"
+    );
+    (said.reload_timeout, said.server) = (Duration::from_secs(1), "127.0.0.1:53".parse().ok());
+    said.reload = Some(vec!["/bin/reload".to_owned(), "a.b".to_owned()]);
+    assert_eq!(names(&lines).backend, NameBackend::ZoneFile(said));
 }
 
 /// One mistake each, on lines that go on from line 8, with its exact words and place.
@@ -133,6 +159,38 @@ const MISTAKES: &[(&str, &str)] = &[
     (
         "zone = 'a.b'\nnotify = ['10.0.0.1']",
         "f:9:11: `notify`: expected an IP address and a port in quotes, such as \"192.0.2.53:53\", found '10.0.0.1'",
+    ),
+    (
+        "zone = 'a.b'\nbackend = 'update'\nserver = '10.0.0.1:53'",
+        "f:7:1: `key_file` is missing in [group.dns]; expected the path of a file in quotes, as `tsig-keygen` prints it",
+    ),
+    (
+        "zone = 'a.b'\nbackend = 'update'\nkey_file = '/etc/rais/update.key'",
+        "f:7:1: `server` is missing in [group.dns]; expected an IP address and a port in quotes, such as \"192.0.2.53:53\"",
+    ),
+    (
+        "zone = 'a.b'\nbackend = 'update'\nserver = '10.0.0.1:53'\nkey_file = '/etc/rais/none.key'",
+        "f:11:12: key file /etc/rais/none.key: entity not found; copy it from the name server, or make one with `tsig-keygen`",
+    ),
+    (
+        "zone = 'a.b'\nbackend = 'update'\nserver = '10.0.0.1:53'\nkey_file = '/etc/rais/open.key'",
+        "f:11:12: key file /etc/rais/open.key has mode 0644: others than its owner may use it; run `chmod 600 /etc/rais/open.key`",
+    ),
+    (
+        "zone = 'a.b'\nbackend = 'update'\nserver = '10.0.0.1:53'\nkey_file = '/etc/rais/update.key'\nlisten = ['10.0.0.1:53']",
+        "f:12:1: unknown key `listen` in [group.dns]; known are zone, name, ttl, minimum, backend, server, key_file",
+    ),
+    (
+        "zone = 'a.b'\nbackend = 'zone-file'\nfile = '/z'",
+        "f:7:1: `nameservers` is missing in [group.dns]; expected a list, each entry the name of a name server in quotes, and where it is in the zone its addresses after it, such as \"ns1 192.0.2.53\"",
+    ),
+    (
+        "zone = 'a.b'\nbackend = 'zone-file'\nfile = 'z'\nnameservers = ['ns.c.']",
+        "f:10:8: `file`: expected an absolute path in quotes, found 'z'",
+    ),
+    (
+        "zone = 'a.b'\nbackend = 'zone-file'\nfile = '/z'\nnameservers = ['ns.c.']\nreload = '/x/reload'",
+        "f:12:10: `reload`: program /x/reload: not there",
     ),
     (
         "zone = 'a.b'\nlissen = []",
