@@ -142,13 +142,19 @@ fn bind_follows_the_agents_server_as_a_secondary() {
     let dir = trial.bed.dir().join("bind");
     let zone = "zone \"web.example.net\" { type secondary; primaries { 10.77.0.1; }; file \
                 \"DIR/copy\"; masterfile-format text; };";
-    let bind = Bind::start(&host, &dir, zone).unwrap();
     let section = "[group.dns]\nzone = 'web.example.net'\nname = 'www'\nnameservers = ['ns1 \
                    10.77.0.1', 'ns2 10.77.0.60']\nnotify = ['10.77.0.60:53']\ntransfer = \
                    ['10.77.0.60']\n";
     trial.start(1, &[1], section).unwrap();
     trial.start(2, &[2], "").unwrap();
     trial.settle(&[(1, 1), (2, 2)]).unwrap();
+    // Only now: one that finds no primary at first tries again after a minute.
+    wait::until("the agent to answer", LIMIT, || {
+        let all = ["@10.77.0.1", "+time=1", "+tries=1", "+short", "www.web.example.net", "A"];
+        Ok(host.run("dig", &all).ok().filter(|said| said.lines().count() == 2))
+    })
+    .unwrap();
+    let bind = Bind::start(&host, &dir, zone).unwrap();
     wait_zone(&host, "@10.77.0.60", &bind, "both", &[1, 2]);
     // The secondary looks by itself once a minute: what comes sooner was told.
     trial.host(2).kill_agent().unwrap();

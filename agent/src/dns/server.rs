@@ -30,7 +30,7 @@ const IDLE: Duration = Duration::from_secs(5);
 /// How long to leave a socket alone that has failed, for want of memory or descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The server. Its sockets are open from the first publication until it is dropped.
+/// The server. Its sockets are open from when there is first something to say until it is dropped.
 pub struct Server {
     told: checked::NameServer,
     apex: Name<Vec<u8>>,
@@ -118,6 +118,11 @@ impl Backend for Server {
     fn publish<'a>(&'a mut self, wanted: &'a Wanted) -> Publishing<'a> {
         Box::pin(async move {
             let (zone, news) = self.say(wanted);
+            if zone.is_none() && self.listening.is_empty() {
+                // A host that has only just begun to look is better not there than of no use:
+                // secondaries remember for long that a primary did not know.
+                return Ok(None);
+            }
             let listening = self.listen().await;
             if let (Some(zone), true) = (&zone, news) {
                 // Who has not answered yet is told of this change instead.
