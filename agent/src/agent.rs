@@ -23,6 +23,7 @@ use crate::config::checked::{self, Config, Interface};
 use crate::data_plane::bpf::{self, BpfError, BpfPlane, Conflicts, Place};
 use crate::events::EventLog;
 use crate::group::Event;
+use crate::metrics;
 use crate::monitor::{Means, Monitor};
 use crate::objects::Pool;
 use crate::realtime;
@@ -153,6 +154,8 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 struct Agent {
     control: Arc<Control>,
     conflicts: Conflicts,
+    /// Serves the metrics, where they are wanted.
+    _metrics: Option<metrics::Server>,
     /// While it is held, no other agent uses the maps.
     _place: Option<Place>,
     /// Names of groups whose driver has ended.
@@ -177,6 +180,10 @@ impl Agent {
         trail: &mut Trail<'a>,
         recording: Option<&Recording>,
     ) -> anyhow::Result<Self> {
+        let metrics = match config.agent.metrics {
+            Some(address) => Some(metrics::Listener::bind(address).await?),
+            None => None,
+        };
         let addresses = Addresses::connect(&Handle::current())?;
         let plane = trail.open()?;
         let left = take_away(&plane, &addresses, config).await?;
@@ -222,7 +229,8 @@ impl Agent {
         }
         let groups = std::mem::take(&mut trail.groups);
         let control = Arc::new(Control::new(config.agent.host, groups, log, quiesced));
-        Ok(Self { control, conflicts, _place: None, ended })
+        let metrics = metrics.map(|listener| listener.serve(Arc::clone(&control)));
+        Ok(Self { control, conflicts, _metrics: metrics, _place: None, ended })
     }
 
     /// Serves until a signal, or until a group's driver ends by itself, which it never should.

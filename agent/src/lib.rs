@@ -12,6 +12,7 @@ pub mod dns;
 pub mod events;
 pub mod group;
 mod made;
+pub mod metrics;
 pub mod monitor;
 pub mod objects;
 pub mod process;

@@ -31,6 +31,7 @@ use crate::config::checked;
 use crate::data_plane::DataPlane;
 use crate::events::EventLog;
 use crate::group::{Event, Group, HostId, MoveRefusal, View};
+use crate::metrics::Measures;
 use crate::objects::{self, LoadObject, Objects, Pool, TestStatus};
 use crate::realtime;
 use crate::record::Recorder;
@@ -97,6 +98,7 @@ pub struct Monitor {
     objects: Objects,
     names: Option<Names>,
     received: Arc<ReceiveCounters>,
+    measures: Arc<Measures>,
     ended: watch::Receiver<bool>,
     _receive: ReceiveThread,
 }
@@ -157,6 +159,7 @@ impl Monitor {
         let (views, names) = names.unzip();
         let (start, mut recorder) = (clock::now(), means.recorder);
         recorder.start(&settings, means.boot, start);
+        let measures = Arc::new(Measures::default());
         let driver = Driver {
             group: Group::new(settings, means.boot, start),
             plane: means.plane,
@@ -172,6 +175,8 @@ impl Monitor {
             lease_until: Time::ZERO,
             mover: None,
             complained: false,
+            measures: Arc::clone(&measures),
+            due: None,
         };
         let realtime = means.realtime;
         // The driver last: what fails before it has done nothing yet.
@@ -188,12 +193,13 @@ impl Monitor {
                 driver.run();
             },
         )?;
-        let write_down = reports::write_down(reported, name, host, means.log, scripts);
+        let counting = Arc::clone(&measures);
+        let write_down = reports::write_down(reported, name, host, means.log, scripts, counting);
         means.runtime.spawn(write_down);
         let tests = group.tests.iter().cloned().map(|test| means.objects.test(test)).collect();
         let loads = loads(means.runtime, means.objects, &group.loads, means.traffic);
         let objects = Objects::start(means.runtime, tests, loads, events);
-        Ok(Self { inbox, objects, names, received, ended, _receive: receive })
+        Ok(Self { inbox, objects, names, received, measures, ended, _receive: receive })
     }
 
     /// The group now, and its control interfaces in the order of the configuration. None once the
@@ -228,6 +234,12 @@ impl Monitor {
     #[must_use]
     pub fn received(&self) -> &ReceiveCounters {
         &self.received
+    }
+
+    /// What the group's threads counted and measured.
+    #[must_use]
+    pub const fn measures(&self) -> &Arc<Measures> {
+        &self.measures
     }
 
     /// Tells the group something. False where the driver has ended.

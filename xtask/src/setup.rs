@@ -26,8 +26,12 @@ const TOOLS: [(&str, &str); 14] = [
     ("knotd", "knot"),
 ];
 
-/// Files that building reads, and the Debian packages that have them.
-const FILES: [(&str, &str); 1] = [("/usr/include/stdio.h", "libc6-dev")];
+/// Files that building and testing read, and the Debian packages that have them.
+const FILES: [(&str, &str); 2] = [
+    ("/usr/include/stdio.h", "libc6-dev"),
+    // Reads the metrics in tests.
+    ("/usr/lib/python3/dist-packages/prometheus_client/openmetrics", "python3-prometheus-client"),
+];
 
 /// Installs everything that is missing. Asks first, unless this is root or `yes` is said.
 ///

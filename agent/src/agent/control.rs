@@ -15,6 +15,7 @@ use crate::events::EventLog;
 use crate::group::{
     AddressState, AddressView, Event, HostId, HostView, ListedState, Phase, Role, Served, View,
 };
+use crate::metrics::{self, Counted};
 use crate::monitor::Monitor;
 use crate::monitor::dns::Names;
 use crate::monitor::link::Link;
@@ -97,6 +98,19 @@ impl Running {
             interface: self.interface.name.clone(),
             lease_ms_left: status::milliseconds(left),
             counters: reader.counters().map(|c| status::counters(&c)).unwrap_or_default(),
+        }
+    }
+
+    fn counted(&self) -> Counted {
+        let received = self.monitor.received();
+        let measures = Arc::clone(self.monitor.measures());
+        let mut dropped = vec![("inbox", received.dropped()), ("socket", received.overflows())];
+        dropped.extend(measures.dropped());
+        Counted {
+            received: received.messages().to_vec(),
+            refused: received.refusals.iter().collect(),
+            dropped,
+            measures,
         }
     }
 
@@ -237,6 +251,13 @@ impl api::Control for Control {
             let done = if on { "quiesced" } else { "resumed" };
             format!("{done}, but only until the agent is restarted: it cannot be written down: {e}")
         })
+    }
+}
+
+impl metrics::Source for Control {
+    async fn sample(&self) -> metrics::Sample {
+        let counted = self.groups.iter().map(|group| (group.name.clone(), group.counted()));
+        metrics::Sample { counted: counted.collect(), status: api::Control::status(self).await }
     }
 }
 

@@ -1,6 +1,6 @@
 //! `[agent]`
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use super::checked::{Agent, DataPlaneKind, XdpMode};
@@ -17,6 +17,7 @@ pub(super) struct Raw {
     bpf_dir: PathBuf,
     xdp_mode: XdpMode,
     realtime: bool,
+    metrics: Option<SocketAddr>,
 }
 
 impl Raw {
@@ -28,6 +29,7 @@ impl Raw {
             data_plane: DataPlaneKind::Xdp,
             xdp_mode: self.xdp_mode,
             realtime: self.realtime,
+            metrics: self.metrics,
         }
     }
 }
@@ -40,6 +42,7 @@ pub(super) fn read(section: Option<Section<'_>>) -> Raw {
         bpf_dir: "/sys/fs/bpf/rais".into(),
         xdp_mode: XdpMode::Auto,
         realtime: true,
+        metrics: None,
     };
     let Some(section) = section else { return raw };
     if let Some(at) = section.parsed::<IpAddr>("host_id", "an IP address in quotes") {
@@ -75,7 +78,22 @@ pub(super) fn read(section: Option<Section<'_>>) -> Raw {
     if let Some(at) = section.boolean("realtime") {
         raw.realtime = at.value;
     }
-    section.later("metrics");
+    raw.metrics = metrics(&section);
     section.finish();
     raw
+}
+
+/// Where the metrics are served.
+fn metrics(section: &Section<'_>) -> Option<SocketAddr> {
+    let expected = "an IP address and a TCP port in quotes, such as \"127.0.0.1:9477\"";
+    let at = section.parsed::<SocketAddr>("metrics", expected)?;
+    let problem = if at.value.port() == 0 {
+        "has no usable port; expected 1 to 65535"
+    } else if at.value.ip().is_multicast() {
+        "is a multicast address; expected one of this machine"
+    } else {
+        return Some(at.value);
+    };
+    section.document().mistake(at.offset, format!("`metrics`: {} {problem}", at.value));
+    None
 }

@@ -42,6 +42,8 @@ pub struct Agent {
     pub xdp_mode: XdpMode,
     /// `SCHED_FIFO` and locked memory for the protocol threads where permitted.
     pub realtime: bool,
+    /// Where metrics are served over HTTP.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// `data_plane`

@@ -21,6 +21,7 @@ use crate::announce::Announcer;
 use crate::clock;
 use crate::data_plane::DataPlane;
 use crate::group::{Action, Event, Group, HostId, Message, MoveRefusal, Report, View};
+use crate::metrics::Measures;
 use crate::record::Recorder;
 use crate::wire::Encoder;
 use rais_common::time::Time;
@@ -89,6 +90,10 @@ pub struct Driver {
     pub mover: Option<MoveReply>,
     /// It was said that no lease can be had, and none was had since: not said at each heartbeat.
     pub complained: bool,
+    /// Counts and measures.
+    pub measures: Arc<Measures>,
+    /// When what is being done on time was due.
+    pub due: Option<Time>,
 }
 
 impl Driver {
@@ -101,10 +106,12 @@ impl Driver {
                 Err(RecvTimeoutError::Timeout) => true,
                 Err(RecvTimeoutError::Disconnected) => false,
             };
-            let due = clock::now() >= self.group.next_deadline();
-            if !going || (due && !self.tick()) {
+            let deadline = self.group.next_deadline();
+            self.due = (clock::now() >= deadline).then_some(deadline);
+            if !going || (self.due.is_some() && !self.tick()) {
                 return;
             }
+            self.due = None;
         }
     }
 
@@ -228,7 +235,11 @@ impl Driver {
             }
             Action::Announce(addresses) => self.announcer.announce(addresses, self.lease_until),
             // A report that finds no room is lost to readers, not to the group.
-            Action::Report(report) => drop(self.reports.try_send(report)),
+            Action::Report(report) => {
+                if self.reports.try_send(report).is_err() {
+                    self.measures.report_dropped();
+                }
+            }
             Action::MoveEnded(result) => {
                 // Whoever asked may have gone.
                 if let Some(mover) = self.mover.take() {
@@ -259,15 +270,21 @@ impl Driver {
     ) -> Outcome {
         let in_time = || clock::now() < renew_before;
         if !in_time() || !self.send(message) || !in_time() {
+            self.measures.heartbeat_missed();
             return Outcome::Done;
+        }
+        if let Some(due) = self.due.take() {
+            self.measures.lateness.observe(clock::now().since(due));
         }
         match self.plane.lease(lease_until) {
             Ok(()) => {
                 self.complained = false;
+                self.measures.heartbeat_sent();
                 self.lease_until = lease_until;
                 Outcome::Happened(Event::HeartbeatSent { at, lease_until })
             }
             Err(error) => {
+                self.measures.heartbeat_missed();
                 self.complain("the lease was not renewed", &error);
                 Outcome::Done
             }

@@ -9,6 +9,7 @@ use super::scripts::{Notice, Scripts};
 use crate::clock;
 use crate::events::{self, Event as Record, EventLog, PhaseTimes};
 use crate::group::{ChangePhase, HostId, Phases, Report};
+use crate::metrics::Measures;
 
 /// Most reports that wait to be written down.
 const QUEUE: usize = 8_192;
@@ -26,15 +27,18 @@ pub async fn write_down(
     host: HostId,
     log: Arc<EventLog>,
     scripts: Scripts,
+    measures: Arc<Measures>,
 ) {
     while let Some(report) = reports.recv().await {
         if let Some(notice) = notice(&report)
             && scripts.submit(super::scripts::Job::Notice(notice)).is_err()
         {
+            measures.notice_dropped();
             tracing::warn!(group, "a notice script was left out: too much is waiting");
         }
         let event = event(&group, host, report);
         tracing::info!("{event}");
+        measures.event(&event);
         log.push(event);
     }
 }

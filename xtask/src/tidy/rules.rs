@@ -7,8 +7,8 @@ use super::source::{Path, Source};
 const MOST_LINES: usize = 600;
 
 /// Modules that talk to the outside: each stands alone.
-const IO_MODULES: [&str; 7] =
-    ["addresses", "announce", "api", "data_plane", "dns", "objects", "traps"];
+const IO_MODULES: [&str; 8] =
+    ["addresses", "announce", "api", "data_plane", "dns", "metrics", "objects", "traps"];
 
 /// Files below these may contain `unsafe`.
 const UNSAFE_ROOMS: [&str; 6] = [

@@ -188,8 +188,12 @@ pub(super) const ADDED: &[(&str, &str)] = &[
         "f:7:8: unknown key `colours` in [[group]]; known are address, control_interfaces, service_interface, role, quorum, failback, placement, high_water, low_water, scale, spread, preferred, floating, name, key_files, insecure, heartbeat, timeout, orphan_timeout, test, load, scripts, dns, address_mode, prearm, traps",
     ),
     (
-        "[agent]\nmetrics = '127.0.0.1:1'",
-        "f:8:11: `metrics` in [agent] is not available in this version",
+        "[agent]\nmetrics = '9477'",
+        "f:8:11: `metrics`: expected an IP address and a TCP port in quotes, such as \"127.0.0.1:9477\", found '9477'",
+    ),
+    (
+        "[agent]\nmetrics = '[::1]:0'",
+        "f:8:11: `metrics`: [::1]:0 has no usable port; expected 1 to 65535",
     ),
     (
         "[agent]\ndata_plane = 'kernel'",
