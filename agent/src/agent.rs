@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::addresses::Addresses;
 use crate::api;
-use crate::config::checked::{self, Config, Interface};
+use crate::config::checked::{self, Config, Interface, TrapSecurity};
 use crate::data_plane::bpf::{self, BpfError, BpfPlane, Conflicts, Place};
 use crate::events::EventLog;
 use crate::group::Event;
@@ -28,6 +28,7 @@ use crate::monitor::{Means, Monitor};
 use crate::objects::Pool;
 use crate::realtime;
 use crate::record::{Recorder, Recording};
+use crate::traps;
 
 use control::{Control, Running};
 use quiesced::Quiesced;
@@ -199,6 +200,9 @@ impl Agent {
         {
             tracing::warn!("memory is not locked ({error}); it needs CAP_IPC_LOCK");
         }
+        let engine = notifies_as_user(config)
+            .then(|| traps::open_engine(&config.agent.state_dir, config.agent.host))
+            .transpose()?;
         let boot = boot::next(&config.agent.run_dir).context("the boot epoch")?;
         let names = config.groups.iter().map(|group| group.settings.name.as_str()).collect();
         let quiesced = Quiesced::read(&config.agent.run_dir, &names);
@@ -219,6 +223,7 @@ impl Agent {
                 realtime: config.agent.realtime,
                 quiesced: quiesced.has(name),
                 recorder: recording.map_or(Recorder::off(), |recording| recording.recorder(name)),
+                engine: engine.clone(),
                 ended: tell_end.clone(),
             };
             let reader = plane.reader(slot, &group.service_interface)?;
@@ -345,6 +350,12 @@ async fn take_off_marked(addresses: &Addresses, config: &Config) -> anyhow::Resu
         }
     }
     Ok(removed)
+}
+
+/// Whether a group sends notifications whose receivers have to know when they were sent.
+fn notifies_as_user(config: &Config) -> bool {
+    let mut traps = config.groups.iter().filter_map(|group| group.traps.as_ref());
+    traps.any(|traps| !traps.inform && matches!(traps.security, TrapSecurity::User(_)))
 }
 
 /// Whether a group seals its messages.

@@ -15,6 +15,7 @@ mod mistakes;
 mod name_service;
 mod objects;
 mod reader;
+mod traps;
 mod tsig;
 
 use std::collections::BTreeMap;

@@ -19,4 +19,5 @@ pub mod process;
 mod realtime;
 pub mod record;
 pub mod status;
+pub mod traps;
 pub mod wire;

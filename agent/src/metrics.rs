@@ -44,6 +44,8 @@ pub struct Counted {
     pub refused: Vec<(&'static str, u64)>,
     /// What found no room, by queue.
     pub dropped: Vec<(&'static str, u64)>,
+    /// What became of SNMP notifications.
+    pub traps: Vec<(&'static str, u64)>,
     /// What was measured.
     pub measures: Arc<Measures>,
 }

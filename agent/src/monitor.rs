@@ -14,12 +14,14 @@ mod reports;
 pub mod scripts;
 mod socket;
 pub mod transmit;
+mod traps;
 
 use std::io;
 use std::net::IpAddr;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use async_snmp::v3::AuthoritativeEngine;
 use rais_common::time::Time;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -35,12 +37,14 @@ use crate::metrics::Measures;
 use crate::objects::{self, LoadObject, Objects, Pool, TestStatus};
 use crate::realtime;
 use crate::record::Recorder;
+use crate::traps::{Counters, Speaker, Traps};
 use crate::wire::{Decoder, Encoder, GroupTag, WireError};
 
 use dns::Names;
 use driver::{Driver, Input};
 use link::Link;
 use receive::{ReceiveCounters, ReceiveThread, Receiver};
+use reports::Readers;
 use scripts::{Scripts, Surroundings};
 use transmit::Transmitter;
 
@@ -71,6 +75,8 @@ pub struct Means<'a> {
     pub quiesced: bool,
     /// Takes note of what the group is told and decides.
     pub recorder: Recorder,
+    /// Who speaks in notifications of version 3.
+    pub engine: Option<AuthoritativeEngine>,
     /// Told the group's name when its driver ends, for whatever reason.
     pub ended: mpsc::Sender<String>,
 }
@@ -99,6 +105,8 @@ pub struct Monitor {
     names: Option<Names>,
     received: Arc<ReceiveCounters>,
     measures: Arc<Measures>,
+    traps: Arc<Counters>,
+    told: watch::Receiver<()>,
     ended: watch::Receiver<bool>,
     _receive: ReceiveThread,
 }
@@ -193,13 +201,25 @@ impl Monitor {
                 driver.run();
             },
         )?;
-        let counting = Arc::clone(&measures);
-        let write_down = reports::write_down(reported, name, host, means.log, scripts, counting);
-        means.runtime.spawn(write_down);
+        let speaker = Speaker { group: name.clone(), host, engine: means.engine };
+        let traps = Traps::start(means.runtime, group.traps.as_ref(), &speaker);
+        let readers = Readers { log: means.log, scripts, measures: Arc::clone(&measures), traps };
+        let traps = Arc::clone(readers.traps.counters());
+        let told = reports::start(means.runtime, reported, speaker, readers);
         let tests = group.tests.iter().cloned().map(|test| means.objects.test(test)).collect();
         let loads = loads(means.runtime, means.objects, &group.loads, means.traffic);
         let objects = Objects::start(means.runtime, tests, loads, events);
-        Ok(Self { inbox, objects, names, received, measures, ended, _receive: receive })
+        Ok(Self {
+            inbox,
+            objects,
+            names,
+            received,
+            measures,
+            traps,
+            told,
+            ended,
+            _receive: receive,
+        })
     }
 
     /// The group now, and its control interfaces in the order of the configuration. None once the
@@ -246,6 +266,18 @@ impl Monitor {
     #[must_use]
     pub fn tell(&self, event: Event) -> bool {
         driver::deliver(&self.inbox, event)
+    }
+
+    /// What became of notifications.
+    #[must_use]
+    pub fn traps(&self) -> &Counters {
+        &self.traps
+    }
+
+    /// Once the driver has ended: waits until everything it reported was written down and sent.
+    pub async fn reported(&self) {
+        // Nothing is ever sent; the end of the sender is what is waited for.
+        drop(self.told.clone().changed().await);
     }
 
     /// Waits for the driver to end.

@@ -12,6 +12,7 @@ pub mod packet;
 pub mod probe;
 pub mod recorded;
 pub mod scripts;
+pub mod snmptrapd;
 pub mod status;
 pub mod trial;
 pub mod wait;

@@ -22,6 +22,9 @@ use crate::monitor::link::Link;
 use crate::objects::TestStatus;
 use crate::status;
 
+/// So long a group that has ended may take to write down and to send the last of it.
+const REPORTING: Duration = Duration::from_secs(2);
+
 /// One running group.
 pub(super) struct Running {
     name: String,
@@ -110,6 +113,7 @@ impl Running {
             received: received.messages().to_vec(),
             refused: received.refusals.iter().collect(),
             dropped,
+            traps: self.monitor.traps().all().to_vec(),
             measures,
         }
     }
@@ -191,6 +195,9 @@ impl Control {
         for group in &self.groups {
             let ended = tokio::time::timeout(longest * 2 + extra, group.monitor.ended()).await;
             anyhow::ensure!(ended.is_ok(), "group `{}` did not end in time", group.name);
+            if tokio::time::timeout(REPORTING, group.monitor.reported()).await.is_err() {
+                tracing::debug!(group = group.name, "not everything was written down");
+            }
         }
         Ok(())
     }

@@ -22,7 +22,8 @@ pub(super) struct RunArgs {
 /// Runs the agent until it is told to end.
 pub(super) fn main(args: &RunArgs) -> anyhow::Result<()> {
     let config = args.config.load()?;
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,async_snmp=off"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)

@@ -15,6 +15,7 @@ pub(super) struct Raw {
     pub(super) host_id: Option<HostId>,
     run_dir: PathBuf,
     bpf_dir: PathBuf,
+    state_dir: PathBuf,
     xdp_mode: XdpMode,
     realtime: bool,
     metrics: Option<SocketAddr>,
@@ -26,6 +27,7 @@ impl Raw {
             host,
             run_dir: self.run_dir,
             bpf_dir: self.bpf_dir,
+            state_dir: self.state_dir,
             data_plane: DataPlaneKind::Xdp,
             xdp_mode: self.xdp_mode,
             realtime: self.realtime,
@@ -40,6 +42,7 @@ pub(super) fn read(section: Option<Section<'_>>) -> Raw {
         host_id: None,
         run_dir: "/run/rais".into(),
         bpf_dir: "/sys/fs/bpf/rais".into(),
+        state_dir: "/var/lib/rais".into(),
         xdp_mode: XdpMode::Auto,
         realtime: true,
         metrics: None,
@@ -66,6 +69,9 @@ pub(super) fn read(section: Option<Section<'_>>) -> Raw {
     }
     if let Some(at) = section.path("bpf_dir") {
         raw.bpf_dir = at.value;
+    }
+    if let Some(at) = section.path("state_dir") {
+        raw.state_dir = at.value;
     }
     if !section.later_value("data_plane", &["kernel"]) {
         section.choice("data_plane", &[("xdp", DataPlaneKind::Xdp)]);

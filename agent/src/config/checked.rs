@@ -36,6 +36,8 @@ pub struct Agent {
     pub run_dir: PathBuf,
     /// Where the BPF link and maps are pinned, below `v<schema>/`.
     pub bpf_dir: PathBuf,
+    /// Where what has to outlive a reboot is kept.
+    pub state_dir: PathBuf,
     /// What answers for the addresses.
     pub data_plane: DataPlaneKind,
     /// How the XDP program is attached.
@@ -98,6 +100,8 @@ pub struct Group {
     pub scripts: Scripts,
     /// `[group.dns]`
     pub dns: Option<NameService>,
+    /// `[group.traps]`
+    pub traps: Option<Traps>,
 }
 
 /// How messages are protected.
@@ -301,4 +305,67 @@ pub struct Scripts {
     pub cannot_assign: Option<PathBuf>,
     /// Deadline of each; past it the process group is killed.
     pub timeout: Duration,
+}
+
+/// `[group.traps]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Traps {
+    /// Where notifications are sent.
+    pub destinations: Vec<SocketAddr>,
+    /// Receivers acknowledge each, and it is repeated until they do.
+    pub inform: bool,
+    /// How receivers know who sends.
+    pub security: TrapSecurity,
+}
+
+/// `version` of notifications, and what goes with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TrapSecurity {
+    /// SNMPv2c, with this community.
+    Community(Secret),
+    /// Version 3: signed and encrypted.
+    User(Box<TrapUser>),
+}
+
+/// A user of SNMP version 3.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrapUser {
+    /// Its name.
+    pub name: String,
+    /// How messages are signed.
+    pub auth: TrapAuth,
+    /// The password for that, at least 8 bytes.
+    pub auth_secret: Secret,
+    /// How messages are encrypted.
+    pub privacy: TrapPrivacy,
+    /// The password for that, at least 8 bytes.
+    pub privacy_secret: Secret,
+}
+
+/// `auth`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrapAuth {
+    /// HMAC-SHA-256 (RFC 7860).
+    Sha256,
+    /// HMAC-SHA-512 (RFC 7860).
+    Sha512,
+}
+
+/// `privacy`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrapPrivacy {
+    /// AES-128 (RFC 3826).
+    Aes128,
+    /// AES-256.
+    Aes256,
+}
+
+/// A text that never appears in a log.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::MAX_GROUP_ADDRESSES;
-use super::checked::{Group, Interface, Load, Scripts, Seal, Test};
+use super::checked::{Group, Interface, Load, Scripts, Seal, Test, Traps};
 use super::duration::{self, show};
 use super::facts::Facts;
 use super::keys;
@@ -13,6 +13,7 @@ use super::loads;
 use super::name_service;
 use super::objects;
 use super::reader::{At, Document, Section};
+use super::traps;
 use crate::group::{Balance, Failback, HostId, Placement, Role, Settings};
 
 /// Most control interfaces of one group.
@@ -39,6 +40,7 @@ pub(super) struct Raw<'a> {
     loads: Vec<Load>,
     scripts: Scripts,
     dns: Option<name_service::Raw>,
+    traps: Option<Traps>,
 }
 
 struct Timing {
@@ -126,6 +128,7 @@ impl Raw<'_> {
                 Some(dns) => Some(dns.service?),
                 None => None,
             },
+            traps: self.traps,
         })
     }
 }
@@ -183,6 +186,7 @@ pub(super) fn read<'a>(section: Section<'a>, facts: &dyn Facts) -> Raw<'a> {
         loads: loads::read(&section, service_name, facts),
         scripts: objects::scripts(&section, facts),
         dns: name_service::read(&section, service_interface.as_ref(), &addresses, facts),
+        traps: traps::read(&section, facts),
         service_interface,
     };
     not_in_this_version(&section);
@@ -199,7 +203,6 @@ fn not_in_this_version(section: &Section<'_>) {
     if let Some(At { value: true, .. }) = section.boolean("prearm") {
         section.later("prearm");
     }
-    section.later("traps");
 }
 
 fn name<'a>(section: &Section<'a>) -> Option<At<&'a str>> {

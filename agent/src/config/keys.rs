@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::checked::{Key, Seal};
-use super::facts::Facts;
+use super::facts::{Facts, SecretFile};
 use super::reader::{At, Section};
 
 /// Most keys that are accepted at once; a rotation needs two.
@@ -57,51 +57,55 @@ pub(super) fn read(section: &Section<'_>, facts: &dyn Facts) -> Option<Seal> {
     Some(Seal::Keys(keys))
 }
 
-/// The key in the file at `path`.
-fn key(path: &Path, facts: &dyn Facts) -> Result<Key, String> {
-    let remedy = "copy it from another host, or make one with `rais keygen`";
-    let text = secret(path, facts, remedy)?;
-    let mut lines =
-        text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    match (lines.next().and_then(decode), lines.next()) {
-        (Some(key), None) => Ok(key),
-        _ => Err(format!(
-            "key file {}: expected one line of 64 hexadecimal digits, as `rais keygen` prints",
-            path.display()
-        )),
-    }
-}
-
-/// What is in a file that nobody but its owner may read; `missing` says what to do where it is not
-/// there.
-pub(super) fn secret(path: &Path, facts: &dyn Facts, missing: &str) -> Result<String, String> {
+/// A file that only its owner may use, and that belongs to nobody else than it should. `what` it
+/// is, and what to do where there is none, go into messages.
+pub(super) fn private(
+    what: &str,
+    path: &Path,
+    absent: &str,
+    facts: &dyn Facts,
+) -> Result<SecretFile, String> {
     let shown = path.display();
     let file = facts.secret(path).map_err(|e| {
-        let missing = format!("; {missing}");
         let remedy = if e.kind() == io::ErrorKind::NotFound {
-            missing.as_str()
+            absent
         } else if e.kind() == io::ErrorKind::PermissionDenied {
             "; run as root, or as the user it belongs to"
         } else {
             ""
         };
-        format!("key file {shown}: {e}{remedy}")
+        format!("{what} {shown}: {e}{remedy}")
     })?;
     if file.mode & 0o077 != 0 {
         return Err(format!(
-            "key file {shown} has mode {:04o}: others than its owner may use it; run \
+            "{what} {shown} has mode {:04o}: others than its owner may use it; run \
              `chmod 600 {shown}`",
             file.mode
         ));
     }
     if file.owner != 0 && file.owner != facts.user() {
         return Err(format!(
-            "key file {shown} belongs to user {}, neither to root nor to the user this runs as; \
+            "{what} {shown} belongs to user {}, neither to root nor to the user this runs as; \
              run `chown root {shown}`",
             file.owner
         ));
     }
-    Ok(file.text)
+    Ok(file)
+}
+
+/// The key in the file at `path`.
+fn key(path: &Path, facts: &dyn Facts) -> Result<Key, String> {
+    let absent = "; copy it from another host, or make one with `rais keygen`";
+    let file = private("key file", path, absent, facts)?;
+    let shown = path.display();
+    let mut lines =
+        file.text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    match (lines.next().and_then(decode), lines.next()) {
+        (Some(key), None) => Ok(key),
+        _ => Err(format!(
+            "key file {shown}: expected one line of 64 hexadecimal digits, as `rais keygen` prints"
+        )),
+    }
 }
 
 /// Reads 64 hexadecimal digits.

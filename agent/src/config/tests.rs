@@ -11,7 +11,8 @@ use std::time::Duration;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
 use super::checked::{
-    Interface, Key, Load, LoadScript, PressureResource, Seal, TestKind, TrafficUnit, XdpMode,
+    Interface, Key, Load, LoadScript, PressureResource, Seal, Secret, TestKind, TrafficUnit,
+    TrapAuth, TrapPrivacy, TrapSecurity, TrapUser, Traps, XdpMode,
 };
 use super::facts::SecretFile;
 use super::*;
@@ -46,6 +47,11 @@ impl Facts for Fake {
             "/etc/rais/open.key" => (0o644, 0, good),
             "/etc/rais/group.key" => (0o640, 0, good),
             "/etc/rais/other.key" => (0o600, 1001, good),
+            "/etc/rais/snmp.auth" | "/etc/rais/snmp.privacy" => {
+                (0o600, 0, "a good password\n".to_owned())
+            }
+            "/etc/rais/open" => (0o640, 0, "a good password\n".to_owned()),
+            "/etc/rais/short" => (0o600, 0, "7 bytes\n".to_owned()),
             "/etc/rais/short.key" => (0o600, 0, "0f0f\n".to_owned()),
             "/etc/rais/update.key" => (0o600, 0, UPDATE_KEY.to_owned()),
             "/etc/rais/twice.key" => (0o600, 0, format!("{good}{good}")),
@@ -95,6 +101,8 @@ bpf_dir = "/sys/fs/bpf/other"
 data_plane = "xdp"
 xdp_mode = "generic"
 realtime = false
+state_dir = "/var/lib/other"
+metrics = "[::1]:9477"
 
 [[group]]
 name = "web"
@@ -167,6 +175,16 @@ command = "/bin/load"
 acquire = "/bin/acquire"
 cannot_assign = "/bin/notify"
 timeout = "3s"
+
+[group.traps]
+destinations = ["192.0.2.7:162", "[2001:db8::7]:162"]
+version = "3"
+inform = true
+user = "me"
+auth = "sha512"
+auth_file = "/etc/rais/snmp.auth"
+privacy = "aes256"
+privacy_file = "/etc/rais/snmp.privacy"
 "#;
 
 fn checked(text: &str) -> Config {
@@ -199,6 +217,8 @@ fn the_smallest_file_gets_the_defaults() {
     assert_eq!(config.agent.bpf_dir, Path::new("/sys/fs/bpf/rais"));
     assert_eq!(config.agent.xdp_mode, XdpMode::Auto);
     assert!(config.agent.realtime);
+    assert_eq!(config.agent.state_dir, Path::new("/var/lib/rais"));
+    assert_eq!(config.agent.metrics, None);
     let group = &config.groups[0];
     let s = &group.settings;
     assert_eq!((s.name.as_str(), s.role, s.quorum), ("web", Role::Member, 1));
@@ -222,6 +242,8 @@ fn every_key_is_read() {
     assert_eq!(config.agent.run_dir, Path::new("/run/other"));
     assert_eq!(config.agent.xdp_mode, XdpMode::Generic);
     assert!(!config.agent.realtime);
+    assert_eq!(config.agent.state_dir, Path::new("/var/lib/other"));
+    assert_eq!(config.agent.metrics, Some("[::1]:9477".parse().unwrap()));
     let group = &config.groups[0];
     let s = &group.settings;
     assert_eq!(s.control_addresses, [ip("10.77.0.1"), ip("10.78.0.1")]);
@@ -264,6 +286,26 @@ fn every_key_is_read() {
         }),
     ];
     assert_eq!(group.loads, loads);
+    let secret = || Secret("a good password".to_owned());
+    let user = TrapUser {
+        name: "me".to_owned(),
+        auth: TrapAuth::Sha512,
+        auth_secret: secret(),
+        privacy: TrapPrivacy::Aes256,
+        privacy_secret: secret(),
+    };
+    let destinations = ["192.0.2.7:162", "[2001:db8::7]:162"].map(|text| text.parse().unwrap());
+    let security = TrapSecurity::User(Box::new(user));
+    let traps = Traps { destinations: destinations.into(), inform: true, security };
+    assert_eq!(group.traps, Some(traps));
+}
+
+#[test]
+fn notifications_are_of_version_2c_and_public_unless_said_otherwise() {
+    let text = format!("{LEAST}[group.traps]\ndestinations = ['192.0.2.7:162']\n");
+    let traps = checked(&text).groups[0].traps.clone().unwrap();
+    assert!(!traps.inform && !format!("{traps:?}").contains("public"));
+    assert_eq!(traps.security, TrapSecurity::Community(Secret("public".to_owned())));
 }
 
 #[test]

@@ -15,9 +15,9 @@ const LEAST_SECRET: usize = 16;
 
 /// The key in the file at `path`.
 pub(super) fn read(path: &Path, facts: &dyn Facts) -> Result<TsigKey, String> {
-    let remedy = "copy it from the name server, or make one with `tsig-keygen`";
-    let text = keys::secret(path, facts, remedy)?;
-    parse(&text).map_err(|problem| format!("key file {}: {problem}", path.display()))
+    let absent = "; copy it from the name server, or make one with `tsig-keygen`";
+    let file = keys::private("key file", path, absent, facts)?;
+    parse(&file.text).map_err(|problem| format!("key file {}: {problem}", path.display()))
 }
 
 /// Reads one key. What is wrong is said without the secret.

@@ -331,7 +331,10 @@ impl Sample {
         let help = "Datagrams refused. A duplicate came over a second control interface.";
         out.counters("messages_refused", None, help, refused)?;
         let dropped = self.by_word("queue", |c| &c.dropped);
-        out.counters("dropped", None, "What found no room in a queue.", dropped)
+        out.counters("dropped", None, "What found no room in a queue.", dropped)?;
+        let traps = self.by_word("result", |c| &c.traps);
+        let help = "SNMP notifications, once for each destination.";
+        out.counters("notifications", None, help, traps)
     }
 
     /// What the XDP program counted: the same for all groups.

@@ -79,6 +79,7 @@ fn sample() -> Sample {
         received: vec![("info", 12)],
         refused: vec![("forged", 0), ("duplicate", 4)],
         dropped: vec![("inbox", 1)],
+        traps: vec![("failed", 5)],
         measures: Arc::clone(measures),
     };
     let other = Arc::new(Measures::default());
@@ -122,6 +123,7 @@ fn what_is_known_is_on_the_page() {
         "rais_messages_received_total{group=\"web\",type=\"info\"} 12",
         "rais_messages_refused_total{group=\"web\",reason=\"duplicate\"} 4",
         "rais_dropped_total{group=\"web\",queue=\"inbox\"} 1",
+        "rais_notifications_total{group=\"web\",result=\"failed\"} 5",
         "# EOF",
     ] {
         assert!(page.lines().any(|l| l == line), "{line} is not in\n{page}");

@@ -3,16 +3,34 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, watch};
 
 use super::scripts::{Notice, Scripts};
+use super::traps;
 use crate::clock;
 use crate::events::{self, Event as Record, EventLog, PhaseTimes};
 use crate::group::{ChangePhase, HostId, Phases, Report};
 use crate::metrics::Measures;
+use crate::traps::{Speaker, Traps};
 
 /// Most reports that wait to be written down.
 const QUEUE: usize = 8_192;
+
+/// When the agent ends, so long notifications may take that were not sent yet.
+const LAST_TRAPS: Duration = Duration::from_secs(1);
+
+/// Whom reports go to.
+pub struct Readers {
+    /// Events.
+    pub log: Arc<EventLog>,
+    /// Notices.
+    pub scripts: Scripts,
+    /// Counts and times.
+    pub measures: Arc<Measures>,
+    /// SNMP notifications.
+    pub traps: Traps,
+}
 
 /// A new queue of reports.
 #[must_use]
@@ -20,15 +38,29 @@ pub fn queue() -> (mpsc::Sender<Report>, mpsc::Receiver<Report>) {
     mpsc::channel(QUEUE)
 }
 
-/// Writes down everything one group reports, until its driver has ended.
-pub async fn write_down(
+/// Writes down everything one group reports, on `runtime`, until its driver has ended. What comes
+/// back ends when that is done.
+pub fn start(
+    runtime: &Handle,
+    reports: mpsc::Receiver<Report>,
+    speaker: Speaker,
+    readers: Readers,
+) -> watch::Receiver<()> {
+    let (all_told, told) = watch::channel(());
+    runtime.spawn(async move {
+        write_down(reports, speaker.group, speaker.host, readers).await;
+        drop(all_told);
+    });
+    told
+}
+
+async fn write_down(
     mut reports: mpsc::Receiver<Report>,
     group: String,
     host: HostId,
-    log: Arc<EventLog>,
-    scripts: Scripts,
-    measures: Arc<Measures>,
+    readers: Readers,
 ) {
+    let Readers { log, scripts, measures, traps } = readers;
     while let Some(report) = reports.recv().await {
         if let Some(notice) = notice(&report)
             && scripts.submit(super::scripts::Job::Notice(notice)).is_err()
@@ -36,11 +68,15 @@ pub async fn write_down(
             measures.notice_dropped();
             tracing::warn!(group, "a notice script was left out: too much is waiting");
         }
+        if let Some(trap) = traps::trap(&report) {
+            traps.send(trap);
+        }
         let event = event(&group, host, report);
         tracing::info!("{event}");
         measures.event(&event);
         log.push(event);
     }
+    traps.finish(LAST_TRAPS).await;
 }
 
 /// The notice that goes with a report.

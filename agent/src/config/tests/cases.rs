@@ -94,8 +94,36 @@ pub(super) const ADDED: &[(&str, &str)] = &[
     ),
     ("prearm = true", "f:7:10: `prearm` in [[group]] is not available in this version"),
     (
-        "[group.traps]\nversion = '3'",
-        "f:7:1: `traps` in [[group]] is not available in this version",
+        "[group.traps]\nversion = '2c'",
+        "f:7:1: `destinations` is missing in [group.traps]; expected a list, each entry an IP address and a UDP port in quotes, such as \"192.0.2.7:162\"",
+    ),
+    (
+        "[group.traps]\ndestinations = ['192.0.2.7:162']\nversion = '1'",
+        "f:9:11: `version`: expected \"2c\" or \"3\", found '1'",
+    ),
+    (
+        "[group.traps]\ndestinations = ['192.0.2.7:0']",
+        "f:8:17: `destinations`: 192.0.2.7:0 has no usable port; expected 1 to 65535, usual is 162",
+    ),
+    (
+        "[group.traps]\ndestinations = ['[::]:162']",
+        "f:8:17: `destinations`: [::]:162 is not the address of a host",
+    ),
+    (
+        "[group.traps]\ndestinations = ['192.0.2.7:162']\nuser = 'me'",
+        "f:9:8: `user` goes with `version = \"3\"`; remove one of them",
+    ),
+    (
+        "[group.traps]\ndestinations = ['192.0.2.7:162']\nversion = '3'\nauth_file = '/etc/rais/snmp.auth'\nprivacy_file = '/etc/rais/snmp.privacy'",
+        "f:7:1: `user` is missing in [group.traps]; expected a name of 1 to 32 bytes in quotes",
+    ),
+    (
+        "[group.traps]\ndestinations = ['192.0.2.7:162']\nversion = '3'\nuser = 'me'\nauth_file = '/etc/rais/open'\nprivacy_file = '/etc/rais/snmp.privacy'",
+        "f:11:13: password file /etc/rais/open has mode 0640: others than its owner may use it; run `chmod 600 /etc/rais/open`",
+    ),
+    (
+        "[group.traps]\ndestinations = ['192.0.2.7:162']\nversion = '3'\nuser = 'me'\nauth_file = '/etc/rais/snmp.auth'\nprivacy_file = '/etc/rais/short'",
+        "f:12:16: password file /etc/rais/short: expected one line of 8 to 255 bytes",
     ),
     (
         "[[group.test]]\nname = 'a'\nkind = 'ping'",
@@ -185,7 +213,7 @@ pub(super) const ADDED: &[(&str, &str)] = &[
     ),
     (
         "[group.colours]\nred = 1",
-        "f:7:8: unknown key `colours` in [[group]]; known are address, control_interfaces, service_interface, role, quorum, failback, placement, high_water, low_water, scale, spread, preferred, floating, name, key_files, insecure, heartbeat, timeout, orphan_timeout, test, load, scripts, dns, address_mode, prearm, traps",
+        "f:7:8: unknown key `colours` in [[group]]; known are address, control_interfaces, service_interface, role, quorum, failback, placement, high_water, low_water, scale, spread, preferred, floating, name, key_files, insecure, heartbeat, timeout, orphan_timeout, test, load, scripts, dns, traps, address_mode, prearm",
     ),
     (
         "[agent]\nmetrics = '9477'",
