@@ -67,10 +67,11 @@ pub fn run(config: &Config, record: Option<&Path>) -> anyhow::Result<()> {
     let end = runtime.block_on(async {
         // Signals and clients that come meanwhile wait until the agent has started.
         let ends = Ends::new().map_err(cannot_start)?;
+        let hangups = signal(SignalKind::hangup()).map_err(cannot_start)?;
         let mut server = claim.listen().map_err(cannot_start)?;
         let mut agent = Agent::start(config, recording.as_ref()).await.map_err(cannot_start)?;
         server.keep();
-        agent.serve(server, ends).await
+        agent.serve(server, ends, hangups).await
     });
     // Scripts that run are killed. Looks at a file system that hangs are not waited for.
     runtime.shutdown_timeout(RUNTIME_LIMIT);
@@ -239,13 +240,23 @@ impl Agent {
     }
 
     /// Serves until a signal, or until a group's driver ends by itself, which it never should.
-    async fn serve(&mut self, server: api::Server, mut ends: Ends) -> anyhow::Result<()> {
+    async fn serve(
+        &mut self,
+        server: api::Server,
+        mut ends: Ends,
+        mut hangups: Signal,
+    ) -> anyhow::Result<()> {
         let (stop, stopped) = watch::channel(false);
         let control = Arc::clone(&self.control);
         let serving = tokio::spawn(server.serve(control, wait_for(stopped)));
         let result = loop {
             tokio::select! {
                 () = ends.next() => break self.shut_down(&mut ends).await,
+                // Left to itself it would end the agent without releasing anything.
+                Some(()) = hangups.recv() => tracing::warn!(
+                    "SIGHUP: reading the configuration again is not available in this version; \
+                     nothing was changed, restart the agent"
+                ),
                 Some(group) = self.ended.recv() => {
                     // Its lease runs out by itself; the others release in order.
                     let others = self.shut_down(&mut ends).await;
