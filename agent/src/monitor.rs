@@ -126,6 +126,36 @@ impl Drop for End {
     }
 }
 
+/// Runs the driver on a thread of its own. The agent is told when it ends, and so is whoever looks
+/// at what is returned.
+fn spawn(
+    name: &str,
+    driver: Driver,
+    realtime: bool,
+    agent: mpsc::Sender<String>,
+) -> io::Result<watch::Receiver<bool>> {
+    let (tell, ended) = watch::channel(false);
+    let end = End { group: name.to_owned(), agent, ended: tell };
+    let thread = std::thread::Builder::new().name(format!("rais-{name}")).stack_size(DRIVER_STACK);
+    thread.spawn(move || {
+        let _end = end;
+        realtime::raise_this_thread(realtime);
+        driver.run();
+    })?;
+    Ok(ended)
+}
+
+/// What the scripts of a group are told, whatever happens.
+fn surroundings(group: &checked::Group) -> Surroundings {
+    Surroundings {
+        group: group.settings.name.clone(),
+        host: group.settings.host,
+        interface: group.service_interface.name.clone(),
+        ifindex: group.service_interface.index,
+        scripts: group.scripts.clone(),
+    }
+}
+
 impl Monitor {
     /// Starts everything a group needs.
     ///
@@ -150,20 +180,11 @@ impl Monitor {
         let transmitter = Transmitter::open(group.address, &group.control_interfaces)?;
         let announcer = Announcer::start(&group.service_interface)?;
         let events = events(&inbox);
-        let surroundings = Surroundings {
-            group: name.clone(),
-            host,
-            interface: group.service_interface.name.clone(),
-            ifindex: group.service_interface.index,
-            scripts: group.scripts.clone(),
-        };
-        let scripts =
-            Scripts::start(means.runtime, surroundings, means.addresses, Arc::clone(&events));
-
-        let names = group
-            .dns
-            .as_ref()
-            .map(|service| dns::start(means.runtime, group, service, Arc::clone(&means.log)));
+        let around = surroundings(group);
+        let scripts = Scripts::start(means.runtime, around, means.addresses, Arc::clone(&events));
+        let service = group.dns.as_ref();
+        let names =
+            service.map(|dns| dns::start(means.runtime, group, dns, Arc::clone(&means.log)));
         let (views, names) = names.unzip();
         let (start, mut recorder) = (clock::now(), means.recorder);
         recorder.start(&settings, means.boot, start);
@@ -192,15 +213,7 @@ impl Monitor {
         let receive = ReceiveThread::spawn(&name, sockets, realtime, move |event| {
             driver::offer(&arrivals, event)
         })?;
-        let (tell, ended) = watch::channel(false);
-        let end = End { group: name.clone(), agent: means.ended, ended: tell };
-        std::thread::Builder::new().name(format!("rais-{name}")).stack_size(DRIVER_STACK).spawn(
-            move || {
-                let _end = end;
-                realtime::raise_this_thread(realtime);
-                driver.run();
-            },
-        )?;
+        let ended = spawn(&name, driver, realtime, means.ended)?;
         let speaker = Speaker { group: name.clone(), host, engine: means.engine };
         let traps = Traps::start(means.runtime, group.traps.as_ref(), &speaker);
         let readers = Readers { log: means.log, scripts, measures: Arc::clone(&measures), traps };
