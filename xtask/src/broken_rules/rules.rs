@@ -34,6 +34,7 @@ const HOLDING: &str = "agent/src/group/holding.rs";
 const LISTENING: &str = "agent/src/group/listening.rs";
 const MEMBERSHIP: &str = "agent/src/group/membership.rs";
 const ORPHAN: &str = "agent/src/group/orphan.rs";
+const TELLING: &str = "agent/src/group/telling.rs";
 
 /// The lease and a host's own pauses.
 const LEASE: [Rule; 10] = [
@@ -51,7 +52,7 @@ const LEASE: [Rule; 10] = [
     ),
     rule(
         "a heartbeat that leaves too late renews the lease",
-        GROUP,
+        TELLING,
         "let renew_before = self.sent_until.unwrap_or(Time::END);",
         "let renew_before = Time::END;",
     ),
@@ -97,8 +98,8 @@ const LEASE: [Rule; 10] = [
     rule(
         "a host takes part that is not heard itself",
         GROUP,
-        "now >= self.joining_until && lives {",
-        "now >= self.joining_until && (lives || !lives) {",
+        "now >= self.joining_until && lives && knows {",
+        "now >= self.joining_until && (lives || !lives) && knows {",
     ),
 ];
 
@@ -293,7 +294,7 @@ const PLACES: [Rule; 9] = [
         ..rule(
             "the epochs that others tell are not learned",
             ORPHAN,
-            "                entry.epoch = entry.epoch.max(record.epoch);\n",
+            "            entry.epoch = entry.epoch.max(record.epoch);\n",
             "",
         )
     },
@@ -322,8 +323,8 @@ const PLACES: [Rule; 9] = [
     rule(
         "orphans never expire",
         ORPHAN,
-        "        self.entries.retain(|_, entry| now.since(entry.seen) < timeout);",
-        "        self.entries.retain(|_, entry| now.since(entry.seen) < timeout * 1_000);",
+        "let valid = now.since(entry.seen) < timeout;",
+        "let valid = now.since(entry.seen) < timeout * 1_000;",
     ),
 ];
 
