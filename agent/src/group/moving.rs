@@ -111,6 +111,9 @@ impl Group {
     pub(super) fn move_requested(&mut self, asker: HostId, request: MoveRequest) {
         if request.leader == self.settings.host && self.leads() {
             self.requested = Some((asker, request));
+            // Answered in this turn: an answer that leaves just before the heartbeat may be
+            // overtaken by it, and is not heard then.
+            self.stirred = true;
         }
     }
 
