@@ -21,6 +21,7 @@ mod holding;
 mod host_info;
 mod io;
 mod leading;
+mod lease;
 mod listening;
 mod membership;
 mod message;
@@ -59,6 +60,7 @@ pub use view::{AddressView, HostView, ListedState, View};
 use catching_up::CatchingUp;
 use control::Control;
 use holding::{Holdings, Limits};
+use lease::Sent;
 use membership::Membership;
 use orphan::Database;
 use placement::Random;
@@ -97,6 +99,7 @@ pub struct Group {
     /// Until when the data plane answers.
     lease_until: Time,
     quorum_met: bool,
+    sent: Sent,
 
     members: Membership,
     database: Database,
@@ -152,6 +155,7 @@ impl Group {
             sent_until: None,
             lease_until: Time::ZERO,
             quorum_met: settings.quorum <= 1,
+            sent: Sent::default(),
             members: Membership::default(),
             database: Database::default(),
             leader: None,
@@ -189,9 +193,11 @@ impl Group {
         // What was due at the last tick and could not be done waits for the next heartbeat. What
         // fell due since, while other events were handled, does not.
         let tell = self.tells_changes_at();
+        let hidden = self.members.hidden_until(timeout).filter(|_| self.leads());
         [judge, joined, order, decide, tell]
             .into_iter()
             .flatten()
+            .chain(hidden)
             .filter(|&t| t > self.last_tick)
             .fold(self.next_heartbeat, Time::min)
     }
@@ -222,7 +228,7 @@ impl Group {
         self.check_joined(now);
         self.elect(now, &mut out);
         self.watch_move(now, &mut out);
-        if self.leads() && self.phase == Phase::Member && self.stirred && now >= self.decide_from {
+        if self.may_decide(now) {
             self.stirred = false;
             self.decide_from = now + self.decide_pause();
             self.give_orders(now, &mut out);
@@ -242,6 +248,13 @@ impl Group {
             out.push(Action::Stopped);
         }
         out
+    }
+
+    /// It is this host's turn to give orders, or to refuse to.
+    fn may_decide(&self, now: Time) -> bool {
+        let due = self.stirred && now >= self.decide_from;
+        let leads = self.leads() && self.phase == Phase::Member;
+        due && leads && (!self.quorum_met || self.hears_quorum(now))
     }
 
     fn decide_pause(&self) -> Duration {
@@ -298,10 +311,7 @@ impl Group {
         match event {
             Event::Tick | Event::Measured { .. } => {}
             Event::Received { at, message } => self.received(now, at.min(now), message, out),
-            Event::HeartbeatSent { at, lease_until } => {
-                self.sent_until = Some(at + self.settings.lease);
-                self.lease_until = lease_until;
-            }
+            Event::HeartbeatSent { at, lease_until } => self.heartbeat_sent(at, lease_until),
             Event::Configured { address, epoch, result } => {
                 self.holdings.configured(now, address, epoch, result, out);
             }
@@ -462,31 +472,6 @@ impl Group {
                 self.database.served(served.address, self.settings.host, served.epoch);
             }
         }
-    }
-
-    /// The lease that a heartbeat sent now brings. With a quorum it also hangs on the hosts it
-    /// counts: on the last of them that is needed having been heard.
-    fn lease(&self, now: Time) -> Time {
-        let others = usize::try_from(self.settings.quorum.saturating_sub(1)).unwrap_or(usize::MAX);
-        let from = match others {
-            0 => Some(now),
-            n => self.members.heard_by_rank(n),
-        };
-        from.map_or(Time::ZERO, |from| from.min(now) + self.settings.lease)
-    }
-
-    /// The quorum is met, and was heard lately enough for a lease: where several hosts fall silent
-    /// together, the first found dead is not to be replaced before the others are found dead too.
-    fn may_hold(&self, now: Time) -> bool {
-        self.quorum_met && self.lease(now) > now
-    }
-
-    /// A heartbeat of a host that the quorum hangs on was late or lost, so that the lease would run
-    /// out before the next renewal; and now that host was heard.
-    fn lease_is_short(&self, now: Time) -> bool {
-        self.lease_until < self.next_heartbeat
-            && self.lease_until < self.lease(now)
-            && self.holdings.any_listed()
     }
 
     fn message(&mut self, body: Body) -> Message {

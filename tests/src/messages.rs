@@ -164,7 +164,8 @@ impl Random {
         });
         let database = self.list(most, Self::record);
         let (lists, records) = (self.sum(), self.sum());
-        Info { host: self.entry(most), lists, known, database, records }
+        let knows_more = self.one_in(2);
+        Info { host: self.entry(most), lists, known, knows_more, database, records }
     }
 
     fn record(&mut self) -> Record {

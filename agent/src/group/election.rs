@@ -6,6 +6,9 @@
 //! and takes nothing from it any more. Hosts that are still joining have to follow as well: where
 //! two end their joining at the same moment, each sees the other join and would lead alone.
 //!
+//! A host that has lost the leader from sight alone does not lead: as long as one in sight follows
+//! a lower id, that one is heard and gives the orders.
+//!
 //! It also waits, no longer than the timeout, for hosts that others hear and it does not yet: where
 //! a cut heals, the first host it hears again knows of the others, whose addresses are served.
 
@@ -31,10 +34,11 @@ pub(super) fn may_order(
     timeout: Duration,
     others: &Membership,
 ) -> bool {
-    let followed = others
-        .iter()
-        .filter(|(_, peer)| peer.info.phase != Phase::Leaving)
-        .all(|(_, peer)| peer.info.leader == Some(me));
+    let staying = || others.iter().filter(|(_, peer)| peer.info.phase != Phase::Leaving);
+    if staying().any(|(_, peer)| peer.info.leader.is_some_and(|leader| leader < me)) {
+        return false;
+    }
+    let followed = staying().all(|(_, peer)| peer.info.leader == Some(me));
     (followed || now >= since + timeout) && !others.awaits_hidden(now, timeout)
 }
 

@@ -24,6 +24,9 @@ pub(super) struct Peer {
     pub info: HostInfo,
     /// The newest message of ours that it has handled: boot and sequence.
     pub acknowledged: Option<(u64, u64)>,
+    /// When the newest heartbeat of ours was sent that it is known to have heard; kept where there
+    /// is a quorum.
+    pub hears: Option<Time>,
     /// Since when it could be assigned addresses without a break.
     pub available_since: Option<Time>,
     /// Its list was compared with this host's own, and neither has changed since.
@@ -82,7 +85,7 @@ struct Lost {
     fall: Option<Fall>,
 }
 
-/// A host that another one in sight hears, and this one does not.
+/// A host that another one in sight has heard since this one did.
 #[derive(Clone, Copy, Debug, Hash)]
 struct Hidden {
     /// When this host was first told.
@@ -137,6 +140,16 @@ impl Membership {
         {
             peer.sequence = sequence;
             peer.heard = peer.heard.max(at);
+            self.hidden.remove(&id);
+        }
+    }
+
+    /// Takes note of what a host in sight has heard of this one: a heartbeat sent then.
+    pub fn hears(&mut self, id: HostId, boot: u64, sent: Option<Time>) {
+        if let Some(peer) = self.peers.get_mut(&id)
+            && peer.boot == boot
+        {
+            peer.hears = peer.hears.max(sent);
         }
     }
 
@@ -151,6 +164,7 @@ impl Membership {
         acknowledged: Option<(u64, u64)>,
     ) -> Option<News> {
         sort_lists(&mut info);
+        self.hidden.remove(&id);
         if let Some(peer) = self.peers.get_mut(&id) {
             let lists = !same_lists(&peer.info, &info);
             let anew = peer.boot != boot;
@@ -167,6 +181,7 @@ impl Membership {
             peer.available_since =
                 peer.available_since.filter(|_| peer.boot == boot).filter(|_| available(&info));
             peer.available_since = peer.available_since.or(available(&info).then_some(at));
+            peer.hears = peer.hears.filter(|_| !anew);
             peer.boot = boot;
             peer.sequence = sequence;
             peer.heard = peer.heard.max(at);
@@ -182,15 +197,21 @@ impl Membership {
         if self.peers.len() >= LIMIT {
             return None;
         }
-        self.hidden.remove(&id);
         let arrival =
             if self.lost.remove(&id).is_some() { Arrival::Returned } else { Arrival::New };
         let available_since = available(&info).then_some(at);
         self.count(&info.served, true);
         self.earliest = Some(self.earliest.map_or(at, |earliest| earliest.min(at)));
-        let heard = at;
-        let compared = false;
-        let peer = Peer { boot, sequence, heard, info, acknowledged, available_since, compared };
+        let peer = Peer {
+            boot,
+            sequence,
+            heard: at,
+            info,
+            acknowledged,
+            hears: None,
+            available_since,
+            compared: false,
+        };
         self.peers.insert(id, peer);
         Some(News { arrival, lists: true, standing: true, acknowledged: true })
     }
@@ -206,16 +227,21 @@ impl Membership {
     }
 
     /// Takes note of what a host in sight has heard: of others that it heard since this host did.
+    /// Also of those in sight: what they sent last may have been lost on its way here only, and
+    /// then they are not dead yet when they have been silent for the timeout.
     pub fn told(&mut self, now: Time, at: Time, known: &[Known], timeout: Duration, me: HostId) {
         for other in known {
             let news = self.is_fresh(other.id, other.boot, other.sequence);
-            let in_sight = other.id == me || self.peers.contains_key(&other.id);
-            if in_sight || !news || other.age >= timeout || self.hidden.len() >= LIMIT {
+            if other.id == me || !news || other.age >= timeout || self.hidden.len() >= LIMIT {
                 continue;
             }
             let until = at.minus(other.age) + timeout;
+            let in_sight = self.peers.contains_key(&other.id);
             let hidden = self.hidden.entry(other.id).or_insert(Hidden { since: now, until });
             hidden.until = hidden.until.max(until);
+            if in_sight {
+                hidden.since = now;
+            }
         }
     }
 
@@ -236,8 +262,13 @@ impl Membership {
     /// Whether others hear a host that this one does not, or the lists of one in sight are not
     /// whole, and may be yet: it is given the timeout.
     pub fn awaits_hidden(&self, now: Time, timeout: Duration) -> bool {
-        self.staging.awaits(now, timeout)
-            || self.hidden.values().any(|hidden| now < hidden.until && now < hidden.since + timeout)
+        self.staging.awaits(now, timeout) || self.hidden_until(timeout).any(|until| now < until)
+    }
+
+    /// Until when each host that others hear and this one does not is waited for.
+    pub fn hidden_until(&self, timeout: Duration) -> impl Iterator<Item = Time> {
+        let hidden = self.hidden.iter().filter(|(id, _)| !self.peers.contains_key(id));
+        hidden.map(move |(_, hidden)| hidden.until.min(hidden.since + timeout))
     }
 
     /// Removes every host that has been silent for `timeout`.
@@ -277,9 +308,10 @@ impl Membership {
         self.earliest.map(|earliest| earliest + timeout)
     }
 
-    /// When the `n`-th most recently heard host was heard (`n` from 1).
-    pub fn heard_by_rank(&self, n: usize) -> Option<Time> {
-        let mut heard: Vec<Time> = self.peers.values().map(|peer| peer.heard).collect();
+    /// The newest time such that `n` hosts in sight (from 1) have heard a heartbeat of this host
+    /// that was sent then or later.
+    pub fn heard_by(&self, n: usize) -> Option<Time> {
+        let mut heard: Vec<Time> = self.peers.values().filter_map(|peer| peer.hears).collect();
         heard.sort_unstable_by(|a, b| b.cmp(a));
         heard.get(n.checked_sub(1)?).copied()
     }

@@ -51,6 +51,8 @@ pub struct Info {
     /// What it has heard of other hosts, ascending by id. Where not all fit: its leader, and some
     /// in turn.
     pub known: Vec<Known>,
+    /// It has heard of more hosts than `known` has room for.
+    pub knows_more: bool,
     /// The service-address database, ascending by address.
     pub database: Vec<Record>,
     /// Where the database does not fit, and is not there at all: its sum.

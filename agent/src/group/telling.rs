@@ -70,8 +70,10 @@ impl Group {
         if records.is_some() || lists.is_some() {
             self.repeat_part(now, out);
         }
-        let info = Info { host, lists, known, database, records };
+        let knows_more = known.len() < self.members.len();
+        let info = Info { host, lists, known, knows_more, database, records };
         let message = self.message(Body::Info(Box::new(info)));
+        self.sent.is_to_be((message.boot, message.sequence));
         let lease_until = self.lease(now);
         // Without a lease there is nothing that others could have taken over meanwhile.
         let renew_before = self.sent_until.unwrap_or(Time::END);

@@ -69,6 +69,7 @@ fn leader_info() -> Info {
         },
         lists: None,
         known: Vec::new(),
+        knows_more: false,
         database: vec![record(5, Some(5), 3), record(9, None, 3)],
         records: None,
     }
@@ -79,12 +80,15 @@ struct Bench {
     group: Group,
     now: u64,
     sequence: u64,
+    /// The last heartbeat that left: boot and sequence, and when.
+    sent: ((u64, u64), u64),
 }
 
 impl Bench {
     /// Healthy and a member, following host 1 (`led`) or leading alone.
     fn member(settings: Settings, led: bool) -> Self {
-        let mut bench = Self { group: Group::new(settings, 4, at(0)), now: 0, sequence: 0 };
+        let group = Group::new(settings, 4, at(0));
+        let mut bench = Self { group, now: 0, sequence: 0, sent: ((0, 0), 0) };
         bench.give(Event::Health { ok: true, detail: String::new() });
         bench.pass(T + 1, led);
         assert_eq!(bench.group.phase, Phase::Member);
@@ -101,7 +105,10 @@ impl Bench {
             let mut results = Vec::new();
             for action in &actions {
                 match *action {
-                    Action::Heartbeat { lease_until, renew_before, .. } if now < renew_before => {
+                    Action::Heartbeat { ref message, lease_until, renew_before }
+                        if now < renew_before =>
+                    {
+                        self.sent = ((message.boot, message.sequence), self.now);
                         results.push(Event::HeartbeatSent { at: now, lease_until });
                     }
                     Action::Measure { address, epoch } => {
@@ -128,7 +135,7 @@ impl Bench {
     fn pass(&mut self, ms: u64, led: bool) {
         for _ in 0..ms {
             if led && self.now.is_multiple_of(H) {
-                self.hear(1, Body::Info(Box::new(leader_info())));
+                self.acknowledge(1, leader_info());
             }
             self.now += 1;
             if at(self.now) >= self.group.next_deadline() {
@@ -141,6 +148,13 @@ impl Bench {
         self.sequence += 1;
         let message = Message { source: host(from), boot: 1, sequence: self.sequence, body };
         self.give(Event::Received { at: at(self.now), message })
+    }
+
+    /// A heartbeat whose sender has heard the last one of this host.
+    fn acknowledge(&mut self, from: u8, mut info: Info) {
+        let (boot, sequence) = self.sent.0;
+        info.known = vec![Known { id: host(5), boot, sequence, age: Duration::ZERO }];
+        self.hear(from, Body::Info(Box::new(info)));
     }
 
     fn order(&mut self, from: u8, acquire: bool, to: u8, (n, epoch): (u8, u64)) -> Vec<Action> {
@@ -413,19 +427,33 @@ fn opens_when_nobody_else_lists_it() {
     assert!(actions.iter().any(opened));
 }
 
-// quorum 3, hosts heard so many ms ago → the lease, counted from the second freshest
+// quorum 3: a heartbeat each is acknowledged by hosts 2, 3 and 1, and later ones are not, whatever
+// else is heard → the lease, counted from the second newest; the same where others have no room to
+// say so
 #[test]
 fn quorum_bounds_the_lease() {
     let mut quorate = settings();
     quorate.quorum = 3;
     let mut bench = Bench::member(quorate, true);
-    let heard = bench.now;
-    bench.hear(2, Body::Info(Box::new(leader_info())));
-    bench.now += 20;
-    bench.hear(3, Body::Info(Box::new(leader_info())));
-    bench.now += 20;
-    bench.hear(1, Body::Info(Box::new(leader_info())));
-    assert_eq!(bench.group.lease(at(bench.now)), at(heard + 20 + T - H));
+    let mut sent = Vec::new();
+    for from in [2, 3, 1] {
+        bench.pass(H, false);
+        sent.push(bench.sent.1);
+        bench.acknowledge(from, leader_info());
+    }
+    bench.pass(H, false);
+    for from in [2, 3, 1] {
+        bench.hear(from, Body::Info(Box::new(leader_info())));
+    }
+    let later = at(bench.now + H);
+    assert_eq!(bench.group.lease(later), at(sent[1] + T - H / 4));
+    let mut info = leader_info();
+    info.knows_more = true;
+    bench.now += 1;
+    bench.hear(2, Body::Info(Box::new(info)));
+    let guessed = bench.sent.1 - H * 3 / 4;
+    assert!(guessed > sent[1]);
+    assert_eq!(bench.group.lease(later), at(sent[2].min(guessed) + T - H / 4));
     bench.group.settings.quorum = 1;
     assert_eq!(bench.group.lease(at(bench.now)), at(bench.now + T - H));
     bench.group.settings.quorum = 5;
@@ -447,7 +475,7 @@ fn quorum_lost_and_back() {
     assert!(!bench.serves(5), "leads and assigns nothing");
     let mut info = leader_info();
     (info.host.phase, info.host.leader) = (Phase::Joining, Some(host(5)));
-    bench.hear(1, Body::Info(Box::new(info)));
+    bench.acknowledge(1, info);
     assert!(bench.group.quorum_met);
     assert!(bench.serves(5));
 }

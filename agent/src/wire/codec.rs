@@ -189,6 +189,7 @@ struct InfoForm {
     host: HostForm,
     lists: Option<SumForm>,
     known: List<KnownForm, MAX_HOSTS>,
+    knows_more: bool,
     database: Records,
     records: Option<SumForm>,
 }
@@ -199,6 +200,7 @@ impl InfoForm {
             host: HostForm::of(&info.host)?,
             lists: info.lists.map(SumForm::of),
             known: List::of("known hosts", &info.known, KnownForm::of)?,
+            knows_more: info.knows_more,
             database: records_form(&info.database)?,
             records: info.records.map(SumForm::of),
         })
@@ -209,6 +211,7 @@ impl InfoForm {
             host: self.host.entry()?,
             lists: self.lists.map(SumForm::entry).transpose()?,
             known: self.known.items(KnownForm::entry)?,
+            knows_more: self.knows_more,
             database: self.database.items(RecordForm::entry)?,
             records: self.records.map(SumForm::entry).transpose()?,
         })

@@ -45,6 +45,7 @@ const PLAIN_INFO: &str = "52414953 01 01 00 00
     00                                       none refused
     00                                       the lists are whole
     01 040a4d0002 fd8877665544332211 2a 63   one known: boot, sequence 42, 99 ms ago
+    00                                       and no more
     02 040a4d0065 01 040a4d0001 00 07        two records: preferred by 10.77.0.1, 0 ms, epoch 7
        0620010db8000000000000000000000001    2001:db8::1,
        00 fc70110100 00                      floating, 70 s (252: four bytes follow), epoch 0
@@ -122,7 +123,14 @@ fn info() -> Message {
         Record { address: ip(101), preferred: own, age: Duration::ZERO, epoch: 7 },
         Record { address: six, preferred: None, age: Duration::from_secs(70), epoch: 0 },
     ];
-    let body = Body::Info(Box::new(Info { host, lists: None, known, database, records: None }));
+    let body = Body::Info(Box::new(Info {
+        host,
+        lists: None,
+        known,
+        knows_more: false,
+        database,
+        records: None,
+    }));
     Message { source: HostId(ip(1)), boot: BOOT, sequence: 3, body }
 }
 

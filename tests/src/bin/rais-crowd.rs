@@ -144,6 +144,6 @@ fn heartbeat(n: usize, hosts: usize, sequence: u64, records: Option<Sum>) -> Mes
         served: own.iter().map(served).collect(),
         refused: Vec::new(),
     };
-    let info = Info { host, lists: None, known, database: Vec::new(), records };
+    let info = Info { host, lists: None, known, knows_more: true, database: Vec::new(), records };
     Message { source: id(n), boot: 1, sequence, body: Body::Info(Box::new(info)) }
 }

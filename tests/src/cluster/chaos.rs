@@ -144,9 +144,6 @@ fn random_plan(random: &mut Random, hosts: Option<usize>, even: bool) -> Plan {
         plan.failures = 60;
     }
     plan.link = random_link(random);
-    if even {
-        plan.link.loss = 0;
-    }
     plan
 }
 
@@ -272,11 +269,7 @@ impl Chaos<'_> {
             }
             3 | 4 => cluster.heal(),
             5 => {
-                let mut link = random_link(random);
-                if self.even {
-                    link.loss = 0;
-                }
-                cluster.set_links(link);
+                cluster.set_links(random_link(random));
             }
             6 if host != other => cluster.set_cut(host, other, true),
             7 if host != other => {

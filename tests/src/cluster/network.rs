@@ -1,9 +1,9 @@
 //! The simulated network: one directed link for each ordered pair of hosts, and a record of who
 //! hears whom, which the invariants need.
 //!
-//! Where the quorum is a majority, a cut excuses nothing as long as it is even: it divides the hosts
-//! into sets, none of which hears anything of another. Then only one of them has the majority, and
-//! no two hosts answer, whoever hears whom. What is uneven is excused: one direction that fails
+//! Where the quorum is a majority, neither loss nor a cut excuses anything as long as the cut is
+//! even: it divides the hosts into sets, none of which hears anything of another. Then only one of
+//! them has the majority, and no two hosts answer, whoever hears whom. What is uneven is excused: one direction that fails
 //! without the other, or a host that hears two which do not hear one another.
 
 use super::random::Random;
@@ -36,8 +36,8 @@ struct Path {
     heard: Nanos,
     /// One was lost since.
     lost: bool,
-    /// One of those that were lost since was lost by chance.
-    dropped: bool,
+    /// When the last heartbeat was lost.
+    lost_at: Option<Nanos>,
     /// Until when the receiver may have missed too much to be held to I1.
     disturbed_until: Nanos,
 }
@@ -58,10 +58,6 @@ pub struct Network {
     reshaped: Option<Nanos>,
     /// Until when something uneven excuses two answers.
     uneven_until: Nanos,
-    /// When a link was mended last.
-    mended: Option<Nanos>,
-    /// When a link was cut last.
-    severed: Option<Nanos>,
     /// Until when the last link is clogged.
     clogged_until: Nanos,
 }
@@ -78,8 +74,6 @@ impl Network {
             even: true,
             reshaped: None,
             uneven_until: 0,
-            mended: None,
-            severed: None,
             clogged_until: 0,
         }
     }
@@ -97,7 +91,7 @@ impl Network {
 
     /// Cuts or mends one direction. Returns whether that changed anything.
     pub(super) fn set_cut(&mut self, now: Nanos, from: usize, to: usize, cut: bool) -> bool {
-        let (grace, heartbeat) = (self.grace(), self.timing.heartbeat);
+        let grace = self.grace();
         self.look_at_shape(now);
         let path = self.path(from, to);
         let changed = path.cut != cut;
@@ -105,14 +99,6 @@ impl Network {
             path.cut = cut;
             path.disturbed_until = path.disturbed_until.max(now + grace);
             self.reshaped = Some(now);
-            let briefly = self.mended.is_some_and(|at| now - at < 2 * heartbeat);
-            if (cut && briefly) || (!cut && self.severed == Some(now)) {
-                // Too short a while for everybody to be heard by everybody; or a host changed from
-                // one side to another, and for a lease both count it.
-                self.uneven_until = self.uneven_until.max(now + grace);
-            }
-            let last = if cut { &mut self.severed } else { &mut self.mended };
-            *last = Some(now);
         }
         changed
     }
@@ -176,26 +162,26 @@ impl Network {
         let Timing { heartbeat: h, timeout, .. } = self.timing;
         self.look_at_shape(now);
         let index = from * self.hosts + to;
+        let back = self.paths[to * self.hosts + from].lost_at;
         let (path, random) = (&mut self.paths[index], &mut self.chances[index]);
-        let dropped = !path.cut && random.per_mille(path.link.loss);
-        let lost = path.cut || dropped;
-        let mut uneven = false;
+        let lost = path.cut || random.per_mille(path.link.loss);
         if heartbeat {
             // One loss alone is borne; a second one, or a pause on top of it, may not be.
-            let twice = path.lost && lost;
+            let mut twice = path.lost && lost;
+            if lost && self.majority {
+                // Nor a loss each way: what a quorum's lease hangs on is a heartbeat and the word
+                // that it was heard.
+                twice |= back.is_some_and(|at| now - at < 4 * h);
+                path.lost_at = Some(now);
+            }
             path.lost |= lost;
-            path.dropped |= dropped;
             if twice || (path.lost && now - path.heard > 2 * h + h / 5) {
                 path.disturbed_until = path.disturbed_until.max(now + timeout + 3 * h);
-                uneven = path.dropped;
             }
             if !lost {
-                (path.lost, path.dropped) = (false, false);
+                path.lost = false;
                 path.heard = now;
             }
-        }
-        if uneven {
-            self.uneven_until = self.uneven_until.max(now + timeout + 3 * h);
         }
         if lost {
             return Vec::new();
@@ -224,12 +210,7 @@ impl Network {
     /// Whether nothing uneven has happened lately, and a majority is needed to hold anything: then
     /// a cut excuses nothing.
     fn is_even(&self, now: Nanos) -> bool {
-        let dropped = self.paths.iter().any(|path| path.dropped);
-        self.majority
-            && self.even
-            && self.reshaped.is_none()
-            && !dropped
-            && now >= self.uneven_until
+        self.majority && self.even && self.reshaped.is_none() && now >= self.uneven_until
     }
 
     /// The last moment at which a loss or a cut excused anything.

@@ -149,7 +149,8 @@ impl Choices<'_> {
             age: c.span(),
             epoch: c.number(),
         });
-        Info { host, lists: self.sum(), known, database, records: self.sum() }
+        let (lists, records) = (self.sum(), self.sum());
+        Info { host, lists, known, knows_more: self.flag(), database, records }
     }
 
     fn sum(&mut self) -> Option<Sum> {

@@ -31,6 +31,7 @@ const GROUP: &str = "agent/src/group.rs";
 const CONTROL: &str = "agent/src/group/control.rs";
 const ELECTION: &str = "agent/src/group/election.rs";
 const HOLDING: &str = "agent/src/group/holding.rs";
+const LEASE_ROOM: &str = "agent/src/group/lease.rs";
 const LISTENING: &str = "agent/src/group/listening.rs";
 const MEMBERSHIP: &str = "agent/src/group/membership.rs";
 const ORPHAN: &str = "agent/src/group/orphan.rs";
@@ -46,9 +47,9 @@ const LEASE: [Rule; 10] = [
     ),
     rule(
         "the lease is longer than the timeout",
-        GROUP,
-        "|from| from.min(now) + self.settings.lease)",
-        "|from| from.min(now) + self.settings.timeout * 2)",
+        LEASE_ROOM,
+        "let until = now + self.own_lease();",
+        "let until = now + self.settings.timeout * 2;",
     ),
     rule(
         "a heartbeat that leaves too late renews the lease",
@@ -104,14 +105,14 @@ const LEASE: [Rule; 10] = [
 ];
 
 /// Leaders and their orders.
-const ORDERS: [Rule; 13] = [
+const ORDERS: [Rule; 14] = [
     Rule {
         guarded: Some("only members lead"),
         ..rule(
             "a joining host gives orders",
             GROUP,
-            "if self.leads() && self.phase == Phase::Member && self.stirred",
-            "if self.leads() && self.phase != Phase::Leaving && self.stirred",
+            "let leads = self.leads() && self.phase == Phase::Member;",
+            "let leads = self.leads() && self.phase != Phase::Leaving;",
         )
     },
     rule(
@@ -125,6 +126,12 @@ const ORDERS: [Rule; 13] = [
         ELECTION,
         "(followed || now >= since + timeout) && ",
         "(followed || now >= since) && ",
+    ),
+    rule(
+        "a host leads that alone does not hear the leader",
+        ELECTION,
+        "peer.info.leader.is_some_and(|leader| leader < me)",
+        "peer.info.leader.is_some_and(|leader| leader < me && leader > me)",
     ),
     rule(
         "a leader does not wait for hosts that others hear",
@@ -264,7 +271,7 @@ const HOLDINGS: [Rule; 9] = [
 ];
 
 /// Who is to have an address.
-const PLACES: [Rule; 9] = [
+const PLACES: [Rule; 11] = [
     rule(
         "quiesced hosts are assigned addresses",
         MEMBERSHIP,
@@ -310,9 +317,21 @@ const PLACES: [Rule; 9] = [
     },
     rule(
         "the lease does not hang on the quorum",
-        GROUP,
-        "            0 => Some(now),\n",
-        "            0.. if self.quorum_met => Some(now),\n",
+        LEASE_ROOM,
+        "            0 => until,\n",
+        "            0.. if self.quorum_met => until,\n",
+    ),
+    rule(
+        "with a quorum, having heard others is enough",
+        LEASE_ROOM,
+        "let said = own.and_then(|known| self.sent.handled((known.boot, known.sequence)));",
+        "let said = own.map(|_| at);",
+    ),
+    rule(
+        "a host that others have heard since is taken for dead",
+        MEMBERSHIP,
+        "self.hidden.remove(&id);\n        if let Some(peer)",
+        "self.hidden.clear();\n        if let Some(peer)",
     ),
     rule(
         "a host that refuses an address is assigned it again",

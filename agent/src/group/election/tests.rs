@@ -71,8 +71,9 @@ fn agreement_before_orders() {
         (vec![(6, Joining, None)], 0, false),
         (vec![(6, Joining, Some(5))], 0, true),
         (vec![(6, Leaving, Some(4))], 0, true),
-        (vec![(6, Member, Some(4))], 349, false),
-        (vec![(6, Member, Some(4))], 350, true),
+        (vec![(6, Member, Some(6))], 349, false),
+        (vec![(6, Member, Some(6))], 350, true),
+        (vec![(6, Member, Some(4))], 9_999, false),
     ] {
         let may = may_order(host(5), at(0), at(now), T, &sight(&others));
         assert_eq!(may, expected, "{others:?} {now}");
