@@ -35,6 +35,7 @@ mod refusal;
 mod settings;
 mod spread;
 mod staging;
+mod table;
 mod tally;
 mod telling;
 mod view;
@@ -215,8 +216,9 @@ impl Group {
         }
         self.begin_turn(now, &mut out);
         let tick = matches!(event, Event::Tick);
-        // What a message changes it says itself: most heartbeats change nothing.
-        self.stirred |= !matches!(event, Event::Received { .. });
+        // What a message changes it says itself: most heartbeats change nothing. That one of this
+        // host's own has left is no reason to go through the table once more.
+        self.stirred |= !matches!(event, Event::Received { .. } | Event::HeartbeatSent { .. });
         self.apply(now, event, &mut out);
         if tick {
             self.last_tick = now;
@@ -236,6 +238,7 @@ impl Group {
         self.open_ready(now, &mut out);
         let changed = self.holdings.take_changed();
         if changed {
+            self.stirred = true;
             self.note_own();
             self.members.compare_anew();
         }

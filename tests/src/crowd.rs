@@ -10,6 +10,8 @@
     reason = "a test fails by panicking"
 )]
 
+pub mod listener;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -40,6 +42,39 @@ pub struct Size {
     pub floating: usize,
     /// Of a thousand datagrams, so many are lost, by each host for itself.
     pub loss: u64,
+    /// Datagrams sent in the same millisecond arrive in any order.
+    pub overtaking: bool,
+}
+
+impl Default for Size {
+    fn default() -> Self {
+        Self { hosts: 3, preferred: 10, floating: 0, loss: 0, overtaking: false }
+    }
+}
+
+/// What hosts that died at once left behind, and what became of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Failure {
+    /// How many addresses they had.
+    pub addresses: usize,
+    /// After what time all of them were answered for again.
+    pub took: Duration,
+    /// The longest datagram of the whole run.
+    pub longest: usize,
+}
+
+/// Kills as many hosts as `dying` at once, evenly among all and the first, who leads, among them,
+/// once everything is in order. The seed says in which millisecond.
+#[must_use]
+pub fn fail(size: Size, dying: usize, seed: u64) -> Failure {
+    let mut crowd = Crowd::new(size, seed);
+    crowd.settle(Duration::from_secs(10));
+    crowd.pass(500 + seed % 100);
+    let before = crowd.answered();
+    (0..dying).for_each(|n| crowd.kill(n * size.hosts / dying));
+    let addresses = before - crowd.answered();
+    let took = crowd.settle(Duration::from_secs(10));
+    Failure { addresses, took, longest: crowd.longest }
 }
 
 /// A host of a crowd.
@@ -155,7 +190,11 @@ impl Crowd {
             }
         }
         for n in 0..self.hosts.len() {
-            for message in std::mem::take(&mut self.hosts[n].inbox) {
+            let mut inbox = std::mem::take(&mut self.hosts[n].inbox);
+            if self.size.overtaking {
+                (1..inbox.len()).rev().for_each(|n| inbox.swap(n, self.random.index(n + 1)));
+            }
+            for message in inbox {
                 let message = Message::clone(&message);
                 self.give(n, Event::Received { at: self.now, message });
             }

@@ -47,3 +47,15 @@ fn quorum() {
 fn floating_address_of_two() {
     holds(&Setup { hosts: 2, homes: vec![None], ..Setup::default() });
 }
+
+// Three hosts, an address of the second and one of the third, and so many choices in a row: a loss,
+// a datagram that is overtaken, a host that is killed or pauses → the rules hold.
+#[test]
+fn two_addresses() {
+    let kinds: Kinds = "loss,delay,kill,pause".parse().unwrap();
+    let homes = vec![Some(1), Some(2)];
+    let setup = Setup { homes, kinds, every_beginning: false, ..Setup::default() };
+    let outcome = check(&setup, Some(60), None);
+    println!("{outcome}");
+    assert_eq!(outcome.broken, None);
+}

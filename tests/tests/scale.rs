@@ -14,7 +14,7 @@ const LIMIT: Duration = Duration::from_secs(5);
 #[test]
 fn three_hosts_and_three_thousand_addresses() {
     for seed in 0..2 {
-        let size = Size { hosts: 3, preferred: 1_000, floating: 300, loss: 50 };
+        let size = Size { hosts: 3, preferred: 1_000, floating: 300, loss: 50, ..Size::default() };
         let mut crowd = Crowd::new(size, seed);
         crowd.settle(LIMIT);
         crowd.pass(1_000);
@@ -36,7 +36,7 @@ fn three_hosts_and_three_thousand_addresses() {
 // addresses are served again within the timeout and a hundred milliseconds.
 #[test]
 fn forty_hosts_lose_eight() {
-    let size = Size { hosts: 40, preferred: 60, floating: 0, loss: 0 };
+    let size = Size { hosts: 40, preferred: 60, ..Size::default() };
     let mut crowd = Crowd::new(size, 1);
     crowd.settle(LIMIT);
     crowd.pass(500);

@@ -14,8 +14,10 @@ use std::time::Duration;
 
 use rais_common::time::Time;
 
-use super::control::{Member, Row, Situation, home, place};
+use super::control::{Member, Situation, home, place};
+use super::membership::available;
 use super::placement::{Random, affinity, utilisation};
+use super::table::{Row, Table};
 use super::tally::Tally;
 use super::{Balance, HostId, HostInfo};
 
@@ -61,7 +63,7 @@ impl Balancer {
     pub fn decide(
         &mut self,
         situation: &Situation<'_>,
-        table: &BTreeMap<IpAddr, Row>,
+        table: &Table,
         moving: bool,
         tally: &Tally,
         random: &mut Random,
@@ -81,9 +83,21 @@ impl Balancer {
         let mut sources: Vec<&Member<'_>> =
             situation.members.iter().filter(|m| m.follows && stays(m.host)).collect();
         sources.sort_by_key(|m| (Reverse(level(m.info, marks)), m.host));
-        let shift = sources
-            .into_iter()
-            .find_map(|source| self.shift_from(source, situation, marks, table, tally, random))?;
+        if sources.is_empty() {
+            return None;
+        }
+        let mut movable = Movable::new(situation, table);
+        let shift = sources.into_iter().find_map(|source| {
+            let fits = |m: &&Member<'_>| {
+                m.host != source.host
+                    && m.follows
+                    && available(m.info)
+                    && level(m.info, marks) <= u64::from(marks.low)
+                    && !is_crowded(m, source, marks)
+            };
+            let fitting = || situation.members.iter().filter(fits).map(|m| m.host).collect();
+            movable.shift(source.host, fitting, situation, self, tally, random)
+        })?;
         self.cool_at = Some(now + COOLDOWN);
         self.moved.insert(shift.address, now);
         self.relieved.insert(shift.from, now);
@@ -109,47 +123,53 @@ impl Balancer {
             .map(|m| (m.host, before.get(&m.host).copied().unwrap_or(situation.now)))
             .collect();
     }
+}
 
-    /// An address that `source` can be relieved of, and the host that has room for it.
-    fn shift_from(
-        &self,
-        source: &Member<'_>,
+/// What may be taken from the hosts that have it, by host.
+#[derive(Debug)]
+pub(super) struct Movable<'a>(BTreeMap<HostId, Vec<(IpAddr, Row<'a>, u64)>>);
+
+impl<'a> Movable<'a> {
+    /// What a host holds alone and is not at home there, with the epoch it is held under. The table
+    /// is gone through once for all hosts.
+    pub fn new(situation: &Situation<'_>, table: &'a Table) -> Self {
+        let mut movable: BTreeMap<HostId, Vec<_>> = BTreeMap::new();
+        for (address, row) in table.iter().filter(|(_, row)| row.valid) {
+            let &[(holder, _, epoch)] = row.holders else { continue };
+            let own = row.preferred == Some(holder);
+            if !(own && home(situation, address, &row).is_some()) {
+                movable.entry(holder).or_default().push((address, row, epoch));
+            }
+        }
+        Self(movable)
+    }
+
+    /// An address that `source` can be relieved of, and the host that takes it: one of those that
+    /// are `fitting`, ascending. What the balancer moved lately stays where it is. Each source is
+    /// asked about once.
+    pub fn shift(
+        &mut self,
+        source: HostId,
+        fitting: impl FnOnce() -> Vec<HostId>,
         situation: &Situation<'_>,
-        marks: Balance,
-        table: &BTreeMap<IpAddr, Row>,
+        balancer: &Balancer,
         tally: &Tally,
         random: &mut Random,
     ) -> Option<Shift> {
-        let fits = |m: &Member<'_>| {
-            m.host != source.host
-                && level(m.info, marks) <= u64::from(marks.low)
-                && !is_crowded(m, source, marks)
-        };
-        let movable = movable(source, situation, table).into_iter();
-        movable.filter(|&(address, ..)| !self.rests(address)).find_map(|(address, row, epoch)| {
-            let to = place(situation, address, row, tally, random, fits)?;
-            Some(Shift { address, from: source.host, to, epoch })
+        let mut movable = self.0.remove(&source)?;
+        let fitting = fitting();
+        if fitting.is_empty() {
+            return None;
+        }
+        // In an order that differs from host to host.
+        movable.sort_by_cached_key(|&(address, ..)| affinity(address, source));
+        let fits = |m: &Member<'_>| fitting.binary_search(&m.host).is_ok();
+        let mut movable = movable.into_iter().filter(|&(address, ..)| !balancer.rests(address));
+        movable.find_map(|(address, row, epoch)| {
+            let to = place(situation, address, &row, tally, random, fits)?;
+            Some(Shift { address, from: source, to, epoch })
         })
     }
-}
-
-/// What a host holds alone and is not at home there, with the epoch it is held under; in an order
-/// that differs from host to host.
-pub(super) fn movable<'a>(
-    source: &Member<'_>,
-    situation: &Situation<'_>,
-    table: &'a BTreeMap<IpAddr, Row>,
-) -> Vec<(IpAddr, &'a Row, u64)> {
-    let mut movable: Vec<(IpAddr, &Row, u64)> = table
-        .iter()
-        .filter_map(|(&address, row)| {
-            let &[(holder, _, epoch)] = row.holders.as_slice() else { return None };
-            let at_home = home(situation, address, row).is_some_and(|m| m.host == holder);
-            (row.valid && holder == source.host && !at_home).then_some((address, row, epoch))
-        })
-        .collect();
-    movable.sort_by_key(|&(address, ..)| affinity(address, source.host));
-    movable
 }
 
 /// Whether an average address of `source` would lift this host above the high mark.

@@ -26,6 +26,7 @@ use super::orphan::Database;
 use super::phases::Unserved;
 use super::placement::{Candidate, Holder, Random, THOUSANDTHS, choose, keeper, utilisation};
 use super::spread::Spreader;
+use super::table::{Row, Table};
 use super::tally::Tally;
 use super::{
     AddressState, Balance, Failback, HostId, HostInfo, MoveRefusal, MoveRequest, Phase, Placement,
@@ -99,14 +100,6 @@ pub(super) struct Pending {
     pub acquire: bool,
 }
 
-/// One line of the control table.
-#[derive(Debug, Default)]
-pub(super) struct Row {
-    pub valid: bool,
-    pub preferred: Option<HostId>,
-    pub holders: Vec<(HostId, AddressState, u64)>,
-}
-
 /// What the leader had in mind when it took an address from its holder.
 #[derive(Clone, Copy, Debug, Hash)]
 struct Taken {
@@ -170,19 +163,19 @@ impl Control {
 
     /// One decision at most for each address.
     pub fn decide(&mut self, situation: &Situation<'_>, random: &mut Random) -> Vec<Decision> {
-        let table = build(situation);
+        let table = Table::new(situation);
         self.update_waiting(situation.now, &table);
         let unserved = table.iter().filter(|(_, row)| row.valid && row.holders.is_empty());
-        self.unserved.update(situation.now, unserved.map(|(&address, _)| address));
+        self.unserved.update(situation.now, unserved.map(|(address, _)| address));
         self.pending.retain(|&address, p| is_open(address, p, situation));
-        self.unassignable.retain(|address| table.contains_key(address));
+        self.unassignable.retain(|&address| table.get(address).is_some());
         let mut tally = Tally::new(situation, self.promised(&table));
         let mut decisions = Vec::new();
-        for (&address, row) in &table {
+        for (address, row) in table.iter() {
             if self.pending.contains_key(&address) {
                 continue;
             }
-            self.decide_address(situation, address, row, &mut tally, random, &mut decisions);
+            self.decide_address(situation, address, &row, &mut tally, random, &mut decisions);
         }
         let moving = !(self.pending.is_empty() && self.waiting.is_empty() && decisions.is_empty());
         if let Some((shift, reason)) = self.shift(situation, &table, moving, &tally, random) {
@@ -197,7 +190,7 @@ impl Control {
     fn shift(
         &mut self,
         situation: &Situation<'_>,
-        table: &BTreeMap<IpAddr, Row>,
+        table: &Table,
         moving: bool,
         tally: &Tally,
         random: &mut Random,
@@ -219,16 +212,16 @@ impl Control {
         decisions: &[Decision],
     ) -> Result<Option<Decision>, MoveRefusal> {
         let MoveRequest { address, to, .. } = *request;
-        let table = build(situation);
-        let row = table.get(&address).filter(|row| row.valid);
-        let row = row.ok_or(MoveRefusal::UnknownAddress)?;
+        let table = Table::new(situation);
+        let row = table.get(address).filter(|row| row.valid);
+        let row = &row.ok_or(MoveRefusal::UnknownAddress)?;
         let target = situation.member(to).ok_or(MoveRefusal::UnknownHost)?;
         let meant = self.taken.get(&address).is_some_and(|t| t.to == Some(to));
         let given = self.pending.get(&address).is_some_and(|p| p.acquire && p.to == to);
         if meant || given {
             return Ok(None);
         }
-        let &[(holder, AddressState::Online, epoch)] = row.holders.as_slice() else {
+        let &[(holder, AddressState::Online, epoch)] = row.holders else {
             return Err(MoveRefusal::Moving);
         };
         if holder == to {
@@ -254,7 +247,7 @@ impl Control {
         &mut self,
         situation: &Situation<'_>,
         address: IpAddr,
-        row: &Row,
+        row: &Row<'_>,
         tally: &mut Tally,
         random: &mut Random,
         out: &mut Vec<Decision>,
@@ -282,7 +275,7 @@ impl Control {
             out.extend(overdue.map(|&h| release(h, Reason::Stuck)));
             return;
         }
-        match row.holders.as_slice() {
+        match row.holders {
             [] => out.extend(self.assign(situation, address, row, tally, random)),
             &[only] => {
                 self.unassignable.remove(&address);
@@ -311,7 +304,7 @@ impl Control {
         &mut self,
         situation: &Situation<'_>,
         address: IpAddr,
-        row: &Row,
+        row: &Row<'_>,
         tally: &mut Tally,
         random: &mut Random,
     ) -> Option<Decision> {
@@ -341,19 +334,19 @@ impl Control {
     }
 
     /// What hosts have been told to acquire and do not list yet.
-    fn promised(&self, table: &BTreeMap<IpAddr, Row>) -> impl Iterator<Item = (IpAddr, HostId)> {
+    fn promised(&self, table: &Table) -> impl Iterator<Item = (IpAddr, HostId)> {
         let listed = |address: IpAddr, host: HostId| {
-            table.get(&address).is_some_and(|row| row.holders.iter().any(|h| h.0 == host))
+            table.get(address).is_some_and(|row| row.holders.iter().any(|h| h.0 == host))
         };
         let acquire = self.pending.iter().filter(|(_, pending)| pending.acquire);
         let promised = acquire.map(|(&address, pending)| (address, pending.to));
         promised.filter(move |&(address, host)| !listed(address, host))
     }
 
-    fn update_waiting(&mut self, now: Time, table: &BTreeMap<IpAddr, Row>) {
+    fn update_waiting(&mut self, now: Time, table: &Table) {
         let mut waiting = BTreeMap::new();
-        for (&address, row) in table {
-            for &(host, state, epoch) in &row.holders {
+        for (address, row) in table.iter() {
+            for &(host, state, epoch) in row.holders {
                 if state == AddressState::Online {
                     continue;
                 }
@@ -366,24 +359,6 @@ impl Control {
         }
         self.waiting = waiting;
     }
-}
-
-/// Each valid address, and each that somebody serves.
-fn build(situation: &Situation<'_>) -> BTreeMap<IpAddr, Row> {
-    let mut table: BTreeMap<IpAddr, Row> = situation
-        .database
-        .iter()
-        .map(|(address, entry)| {
-            (address, Row { valid: true, preferred: entry.preferred, holders: Vec::new() })
-        })
-        .collect();
-    for member in &situation.members {
-        for served in &member.info.served {
-            let row = table.entry(served.address).or_default();
-            row.holders.push((member.host, served.state, served.epoch));
-        }
-    }
-    table
 }
 
 /// Whether a pending order may still be taken, so that its address has to wait.
@@ -415,7 +390,7 @@ fn is_open(address: IpAddr, pending: &Pending, situation: &Situation<'_>) -> boo
 pub(super) fn place(
     situation: &Situation<'_>,
     address: IpAddr,
-    row: &Row,
+    row: &Row<'_>,
     tally: &Tally,
     random: &mut Random,
     fits: impl Fn(&Member<'_>) -> bool,
@@ -464,7 +439,7 @@ fn refuses(member: &Member<'_>, address: IpAddr) -> Option<MoveRefusal> {
 /// Nobody has had the address yet and its preferred host is about to take part: hosts that start
 /// together do not end their joining together, and the first of them is not to take everything.
 /// Whether its tests pass may not be known yet.
-fn awaits_preferred(situation: &Situation<'_>, address: IpAddr, row: &Row) -> bool {
+fn awaits_preferred(situation: &Situation<'_>, address: IpAddr, row: &Row<'_>) -> bool {
     situation.database.epoch(address) == 0
         && home(situation, address, row)
             .is_some_and(|m| m.info.phase == Phase::Joining && !m.info.quiesced)
@@ -475,13 +450,16 @@ fn awaits_preferred(situation: &Situation<'_>, address: IpAddr, row: &Row) -> bo
 pub(super) fn home<'a>(
     situation: &'a Situation<'a>,
     address: IpAddr,
-    row: &Row,
+    row: &Row<'_>,
 ) -> Option<&'a Member<'a>> {
     let member = situation.member(row.preferred?)?;
     member.info.preferred.binary_search(&address).is_ok().then_some(member)
 }
 
-fn fails_back(situation: &Situation<'_>, address: IpAddr, row: &Row, holder: HostId) -> bool {
+fn fails_back(situation: &Situation<'_>, address: IpAddr, row: &Row<'_>, holder: HostId) -> bool {
+    if row.preferred == Some(holder) {
+        return false;
+    }
     let able = |m: &&Member<'_>| m.host != holder && can_take(m, address);
     let Some(preferred) = home(situation, address, row).filter(able) else { return false };
     match situation.failback {
@@ -494,7 +472,7 @@ fn fails_back(situation: &Situation<'_>, address: IpAddr, row: &Row, holder: Hos
 }
 
 /// The holders of an address, with what decides among them.
-fn rank(situation: &Situation<'_>, row: &Row) -> Vec<Holder> {
+fn rank(situation: &Situation<'_>, row: &Row<'_>) -> Vec<Holder> {
     row.holders
         .iter()
         .filter_map(|&(host, _, epoch)| {

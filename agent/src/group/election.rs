@@ -22,8 +22,7 @@ use super::{HostId, Phase};
 /// The lowest id among this host, if it is a member, and the members in sight.
 pub(super) fn leader(me: HostId, phase: Phase, others: &Membership) -> Option<HostId> {
     let own = (phase == Phase::Member).then_some(me);
-    let other = others.iter().find(|(_, p)| p.info.phase == Phase::Member).map(|(id, _)| id);
-    own.into_iter().chain(other).min()
+    own.into_iter().chain(others.first_member()).min()
 }
 
 /// Whether the leader may give orders.

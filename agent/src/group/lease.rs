@@ -133,8 +133,9 @@ impl Group {
     /// have heard by now if it lives, and have said so.
     pub(super) fn hears_quorum(&self, now: Time) -> bool {
         let lately = now.minus(self.settings.timeout.saturating_sub(self.settings.lease));
+        let needed = self.others_needed();
         let heard = self.members.iter().filter(|(_, peer)| peer.heard >= lately);
-        heard.count() >= self.others_needed()
+        heard.take(needed).count() == needed
     }
 
     /// A heartbeat of a host that the quorum hangs on was late or lost, so that the lease would run

@@ -1,6 +1,6 @@
 //! The other hosts: who is in sight, what they last said, and when silence makes one dead.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -67,6 +67,8 @@ pub(super) struct Departure {
 #[derive(Clone, Debug, Default, Hash)]
 pub(super) struct Membership {
     peers: BTreeMap<HostId, Peer>,
+    /// Those of them that take part: who leads is asked at every message.
+    members: BTreeSet<HostId>,
     /// Hosts that are no longer in sight.
     lost: BTreeMap<HostId, Lost>,
     hidden: BTreeMap<HostId, Hidden>,
@@ -106,6 +108,19 @@ impl Membership {
 
     pub fn len(&self) -> usize {
         self.peers.len()
+    }
+
+    /// The host in sight with the lowest id that takes part.
+    pub fn first_member(&self) -> Option<HostId> {
+        self.members.first().copied()
+    }
+
+    fn note_phase(&mut self, id: HostId, phase: Phase) {
+        if phase == Phase::Member {
+            self.members.insert(id);
+        } else {
+            self.members.remove(&id);
+        }
     }
 
     /// Whether any host in sight lists the address, in whatever state.
@@ -187,10 +202,14 @@ impl Membership {
             peer.heard = peer.heard.max(at);
             peer.acknowledged = acknowledged;
             let before = std::mem::replace(&mut peer.info, info);
+            let phase = peer.info.phase;
             if lists {
                 let served = peer.info.served.clone();
                 self.count(&before.served, false);
                 self.count(&served, true);
+            }
+            if phase != before.phase {
+                self.note_phase(id, phase);
             }
             return Some(news);
         }
@@ -201,6 +220,7 @@ impl Membership {
             if self.lost.remove(&id).is_some() { Arrival::Returned } else { Arrival::New };
         let available_since = available(&info).then_some(at);
         self.count(&info.served, true);
+        self.note_phase(id, info.phase);
         self.earliest = Some(self.earliest.map_or(at, |earliest| earliest.min(at)));
         let peer = Peer {
             boot,
@@ -282,6 +302,7 @@ impl Membership {
         let mut departed = Vec::with_capacity(silent.len());
         for host in silent {
             if let Some(peer) = self.peers.remove(&host) {
+                self.members.remove(&host);
                 self.count(&peer.info.served, false);
                 self.staging.forget(host);
                 let orderly = peer.info.phase == Phase::Leaving;

@@ -70,11 +70,7 @@ impl Database {
         seen: Time,
         other_claims: impl Fn(HostId) -> bool,
     ) -> Option<[HostId; 2]> {
-        if !self.entries.contains_key(&address) {
-            self.insert(address, Entry { preferred, seen, epoch: 0, last_holder: None });
-            return None;
-        }
-        self.change(address, |entry| {
+        let known = self.change(address, |entry| {
             entry.seen = entry.seen.max(seen);
             match (entry.preferred, preferred) {
                 (Some(old), Some(new)) if old < new && other_claims(old) => {
@@ -90,7 +86,11 @@ impl Database {
                 (Some(_) | None, None) => {}
             }
             None
-        })?
+        });
+        if known.is_none() {
+            self.insert(address, Entry { preferred, seen, epoch: 0, last_holder: None });
+        }
+        known.flatten()
     }
 
     /// What another host knows of an address. `timeout`: see [`expire`](Self::expire).

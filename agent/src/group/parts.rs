@@ -157,12 +157,7 @@ impl Told {
             lengths.into_iter().all(|length| length <= PART_ROOM)
         };
         let bits = (least_bits..MOST_BITS).find(fits).unwrap_or(MOST_BITS);
-        let mut sums = vec![0_u64; 1 << bits];
-        for listed in set.values() {
-            if let Some(sum) = sums.get_mut(usize::from(index(listed.address, bits))) {
-                *sum = sum.wrapping_add(listed_sum(listed));
-            }
-        }
+        let sums = sums(set.values().map(|l| (l.address, listed_sum(l))), bits);
         Self { bits, set, sums }
     }
 

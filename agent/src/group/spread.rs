@@ -8,16 +8,16 @@
 //! is urgent about them.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use rais_common::time::Time;
 
 use super::HostId;
-use super::balance::{Balancer, Shift, is_crowded, movable};
-use super::control::{Member, Row, Situation, place};
+use super::balance::{Balancer, Movable, Shift, is_crowded};
+use super::control::{Member, Situation};
+use super::membership::available;
 use super::placement::{ALIKE, Random, THOUSANDTHS, utilisation};
+use super::table::Table;
 use super::tally::Tally;
 
 /// How long a host has to be available before it is given a share: one that comes and goes is not
@@ -41,7 +41,7 @@ impl Spreader {
     pub fn decide(
         &mut self,
         situation: &Situation<'_>,
-        table: &BTreeMap<IpAddr, Row>,
+        table: &Table,
         moving: bool,
         balancer: &Balancer,
         tally: &Tally,
@@ -59,52 +59,53 @@ impl Spreader {
         if moving || now < calm_at {
             return None;
         }
-        let count = |host: HostId| tally.of(host);
-        let mut sources: Vec<&Member<'_>> =
-            situation.members.iter().filter(|m| m.follows).collect();
-        sources.sort_by_key(|m| (Reverse(count(m.host)), m.host));
-        let fewest = situation.members.iter().map(|m| count(m.host)).min()?;
-        let shift = sources
-            .into_iter()
-            .take_while(|source| count(source.host) >= fewest + 2)
-            .find_map(|source| shift_from(source, situation, table, balancer, tally, random))?;
+        let following = situation.members.iter().filter(|m| m.follows);
+        let members: Vec<(usize, &Member<'_>)> = following.map(|m| (tally.of(m.host), m)).collect();
+        let mut targets = members.clone();
+        targets.retain(|&(_, m)| is_steady(m, now));
+        targets.sort_by_key(|&(count, _)| count);
+        let &(fewest, _) = targets.first()?;
+        let mut sources = members;
+        sources.retain(|&(count, _)| count >= fewest + 2);
+        if sources.is_empty() {
+            return None;
+        }
+        sources.sort_by_key(|&(count, m)| (Reverse(count), m.host));
+        let mut movable = Movable::new(situation, table);
+        let shift = sources.into_iter().find_map(|(count, source)| {
+            let fitting = || {
+                let fewer = targets.iter().take_while(|&&(has, _)| has + 2 <= count);
+                let fitting = fewer.filter(|(_, m)| takes_from(m, source, situation, balancer));
+                let mut hosts: Vec<HostId> = fitting.map(|(_, m)| m.host).collect();
+                hosts.sort_unstable();
+                hosts
+            };
+            movable.shift(source.host, fitting, situation, balancer, tally, random)
+        })?;
         self.calm_at = Some(now + pause);
         Some(shift)
     }
 }
 
-/// An address that `source` has too many, and the host that has too few.
-fn shift_from(
+/// Whether a host could be given addresses, and that for some time.
+fn is_steady(host: &Member<'_>, now: Time) -> bool {
+    let since = host.available_since.filter(|_| available(host.info));
+    since.is_some_and(|since| now.since(since) >= STEADY_FOR)
+}
+
+/// Whether a host is to take addresses from one that has more of them.
+fn takes_from(
+    host: &Member<'_>,
     source: &Member<'_>,
     situation: &Situation<'_>,
-    table: &BTreeMap<IpAddr, Row>,
     balancer: &Balancer,
-    tally: &Tally,
-    random: &mut Random,
-) -> Option<Shift> {
-    let count = |host: HostId| tally.of(host);
+) -> bool {
     let level = |m: &Member<'_>| utilisation(m.info.load, m.info.capacity, THOUSANDTHS);
-    let fits = |m: &Member<'_>| {
-        let steady =
-            m.available_since.is_some_and(|since| situation.now.since(since) >= STEADY_FOR);
-        let alike = m.info.preferred.is_empty() == source.info.preferred.is_empty();
-        let busier = level(m) >= level(source).saturating_add(ALIKE);
-        let relieved = balancer.was_relieved(m.host);
-        let crowded = situation.balance.is_some_and(|marks| is_crowded(m, source, marks));
-        steady
-            && alike
-            && !busier
-            && !relieved
-            && !crowded
-            && count(m.host) + 2 <= count(source.host)
-    };
-    movable(source, situation, table)
-        .into_iter()
-        .filter(|&(address, ..)| !balancer.rests(address))
-        .find_map(|(address, row, epoch)| {
-            let to = place(situation, address, row, tally, random, fits)?;
-            Some(Shift { address, from: source.host, to, epoch })
-        })
+    let alike = host.info.preferred.is_empty() == source.info.preferred.is_empty();
+    let busier = level(host) >= level(source).saturating_add(ALIKE);
+    let relieved = || balancer.was_relieved(host.host);
+    let crowded = || situation.balance.is_some_and(|marks| is_crowded(host, source, marks));
+    alike && !busier && !relieved() && !crowded()
 }
 
 #[cfg(test)]

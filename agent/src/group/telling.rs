@@ -37,16 +37,12 @@ impl Group {
     /// Whether what has changed is to be told now and not with the next heartbeat on schedule.
     /// Where it takes parts, changes are collected for a while.
     pub(super) fn tells_at_once(&self, now: Time) -> bool {
-        now >= self.told_at() + self.tell_pause()
+        now >= self.last_heartbeat + self.tell_pause()
     }
 
     /// When what has changed is to be told.
     pub(super) fn tells_changes_at(&self) -> Option<Time> {
-        self.changed.then(|| self.told_at() + self.tell_pause())
-    }
-
-    fn told_at(&self) -> Time {
-        self.last_heartbeat
+        self.changed.then(|| self.last_heartbeat + self.tell_pause())
     }
 
     fn tell_pause(&self) -> Duration {
