@@ -4,7 +4,6 @@
 //! again until it succeeds, and from time to time after that.
 
 mod answer;
-mod exchange;
 mod notify;
 mod server;
 mod soa;
@@ -29,7 +28,7 @@ use crate::process::ProcessError;
 pub use answer::{Rotation, Transport, answer};
 pub use server::Server;
 pub use update::Update;
-pub use zone::Zone;
+pub use zone::{Prepared, Zone};
 pub use zone_file::ZoneFile;
 
 /// What a zone is to say.

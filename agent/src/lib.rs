@@ -10,6 +10,7 @@ pub mod config;
 pub mod data_plane;
 pub mod dns;
 pub mod events;
+mod exchange;
 pub mod group;
 mod made;
 pub mod metrics;

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `rais-<group>` | the driver: decisions, data plane, sending |
 //! | `rais-rx-<group>` | receives, opens and decodes |
+//! | `rais-dns` | answers questions about the zone, where the agent does so itself |
 //! | the shared runtime | scripts, netlink, tests, loads, reports, name service |
 
 pub mod dns;

@@ -12,6 +12,7 @@
 
 mod arp;
 mod config;
+mod dns;
 mod group;
 mod mutate;
 mod wire;
@@ -22,6 +23,7 @@ use rais::record::replay::Replay;
 
 pub use arp::arp;
 pub use config::config;
+pub use dns::dns;
 pub use group::group;
 pub use mutate::mutate;
 pub use wire::wire;
@@ -30,10 +32,11 @@ pub use wire::wire;
 pub type Target = fn(&[u8]);
 
 /// All targets, by name.
-pub const TARGETS: [(&str, Target); 6] = [
+pub const TARGETS: [(&str, Target); 7] = [
     ("api", api),
     ("arp", arp),
     ("config", config),
+    ("dns", dns),
     ("group", group),
     ("replay", replay),
     ("wire", wire),

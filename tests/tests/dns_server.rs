@@ -111,6 +111,13 @@ fn busy_hosts_leave_the_zone_and_return_and_dead_ones_leave_at_once() {
     assert_eq!(dns.withheld, [IpAddr::from(service(3))]);
     assert_eq!(dns.reasons[&service(3).into()], "busy");
     assert!(dns.publishes && dns.trouble.is_none() && dns.serial.is_some());
+    let said = zone.trial.get(1).ask(&["status"]).unwrap();
+    let line = "dns: advertised 10.77.0.100, 10.77.0.101, 10.77.0.102; withheld 10.77.0.103 (busy)";
+    assert!(said.contains(line), "{said}");
+    let said = zone.trial.get(1).ask(&["events"]).unwrap();
+    let line = "dns-withheld 10.77.0.103: its host is busy, at 801 (busy)";
+    assert!(said.contains(line), "{said}");
+    assert!(said.contains("dns-advertised 10.77.0.103 to 10.77.0.3"), "{said}");
     zone.load(3, 501);
     zone.load(2, 900);
     zone.wait("h2 to leave, and h3 not to return yet", &all, &[0, 1]);

@@ -97,6 +97,9 @@ impl Setting {
                 .is_some_and(|t| t.contains(words))
         };
         self.trial.get(host).wait_group(words, RETRIED, found).unwrap();
+        let said = self.trial.get(host).ask(&["events"]).unwrap();
+        let told = said.lines().any(|l| l.contains("dns-trouble: ") && l.contains(words));
+        assert!(told, "{words}: {said}");
     }
 
     /// Waits until an agent is in no trouble.

@@ -9,6 +9,9 @@ use crate::{build_ebpf, demo};
 /// What can be measured apart from the demonstration.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum What {
+    /// How many questions the built-in name server answers on one core, what that does to
+    /// heartbeats, and how soon each backend says what has changed. Needs root.
+    Dns,
     /// What the XDP program costs a packet, in nanoseconds. Needs root.
     DataPlane,
     /// What a heartbeat and a failure cost a group, against the number of hosts.
@@ -26,6 +29,12 @@ pub fn bench(runs: u32, what: Option<What>) -> Result<()> {
         Some(What::Group) => {
             let program = ["run", "-q", "--release", "-p", "rais-tests", "--bin", "rais-crowd"];
             run(&mut cargo(&program))
+        }
+        Some(What::Dns) => {
+            build_ebpf::build_ebpf()?;
+            run(&mut cargo(&["build", "-q", "--release", "-p", "rais"]))?;
+            let program = ["run", "-q", "--release", "-p", "rais-tests", "--bin", "rais-questions"];
+            run(cargo(&program).args(["--", "--rounds", &runs]))
         }
         Some(What::DataPlane) => {
             build_ebpf::build_ebpf()?;

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use crate::command::{cargo, installed, is_root, run, succeeds};
 
 /// Programs that building and testing call, and the Debian packages that have them.
-const TOOLS: [(&str, &str); 16] = [
+const TOOLS: [(&str, &str); 17] = [
     ("cc", "gcc"),
     ("bpftool", "bpftool"),
     ("ip", "iproute2"),
@@ -24,6 +24,7 @@ const TOOLS: [(&str, &str); 16] = [
     ("dig", "bind9-dnsutils"),
     ("named", "bind9"),
     ("knotd", "knot"),
+    ("unbound", "unbound"),
     ("snmptrapd", "snmptrapd"),
     ("smilint", "smitools"),
 ];

@@ -4,11 +4,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use domain::base::iana::{Class, Opcode, OptRcode, Rcode};
 use domain::base::message_builder::{AdditionalBuilder, AnswerBuilder, PushError};
-use domain::base::{
-    Message, MessageBuilder, Name, ParsedName, Question, RecordData, Rtype, StaticCompressor,
-};
+use domain::base::{Message, MessageBuilder, Name, ParsedName, Question, Rtype, StaticCompressor};
 
-use super::zone::{Data, Zone};
+use super::zone::{Data, Prepared, Set, Zone};
 
 /// Longest answer over UDP to a question that does not say how much it takes (RFC 1035, 4.2.1).
 const SMALL: u16 = 512;
@@ -47,7 +45,7 @@ type Asked<'a> = Question<ParsedName<&'a [u8]>>;
 #[must_use]
 pub fn answer(
     apex: &Name<Vec<u8>>,
-    zone: Option<&Zone>,
+    zone: Option<&Prepared>,
     rotation: &Rotation,
     request: &[u8],
     over: Transport,
@@ -63,7 +61,9 @@ pub fn answer(
         (Transport::Udp, Some(opt)) => usize::from(opt.udp_payload_size().clamp(SMALL, LARGE)),
         (Transport::Udp, None) => usize::from(SMALL),
     };
-    let mut builder = MessageBuilder::from_target(StaticCompressor::new(Vec::new())).ok()?;
+    let mut builder =
+        MessageBuilder::from_target(StaticCompressor::new(Vec::with_capacity(usize::from(SMALL))))
+            .ok()?;
     builder.set_push_limit(limit.saturating_sub(OPT));
     let known_edns = edns.as_ref().is_none_or(|opt| opt.version() == 0);
     let question = request.sole_question().map_err(|_malformed| Rcode::FORMERR);
@@ -131,7 +131,7 @@ fn only(mut builder: Builder, rcode: Rcode) -> Built {
 fn records(
     mut builder: Builder,
     apex: &Name<Vec<u8>>,
-    zone: Option<&Zone>,
+    zone: Option<&Prepared>,
     rotation: &Rotation,
     question: &Asked<'_>,
 ) -> Built {
@@ -139,23 +139,23 @@ fn records(
     if question.qclass() != Class::IN || !name.ends_with(apex) {
         return only(builder, Rcode::REFUSED);
     }
-    let Some(zone) = zone else { return only(builder, Rcode::SERVFAIL) };
-    let rtype = question.qtype();
+    let Some(prepared) = zone else { return only(builder, Rcode::SERVFAIL) };
+    let (zone, rtype) = (prepared.zone(), question.qtype());
+    let sets = prepared.sets(name);
     let addresses = matches!(rtype, Rtype::A | Rtype::AAAA | Rtype::ANY);
-    if addresses && *name == zone.name && zone.v4.is_empty() && zone.v6.is_empty() {
+    if *name == zone.name && zone.is_empty() && (addresses || sets.is_none_or(<[Set]>::is_empty)) {
         // Another server may know better, and nobody is to remember that there are none.
         return only(builder, Rcode::SERVFAIL);
     }
     builder.header_mut().set_aa(true);
-    let found = look_up(zone, name, rtype, rotation);
-    let Some(found) = found else {
+    let Some(sets) = sets else {
         builder.header_mut().set_rcode(Rcode::NXDOMAIN);
         return nothing(builder, zone);
     };
-    if found.is_empty() {
-        return nothing(builder, zone);
-    }
-    for data in found {
+    // Of several types one is enough for who asks for any (RFC 8482, 4.1).
+    let found = sets.iter().find(|set| set.rtype == rtype || rtype == Rtype::ANY);
+    let Some(set) = found else { return nothing(builder, zone) };
+    for data in in_turn(set, rotation) {
         // Spelt as it was asked for.
         if builder.push((name, zone.ttl(), data)).is_err() {
             builder.header_mut().set_tc(true);
@@ -163,6 +163,17 @@ fn records(
         }
     }
     builder.additional()
+}
+
+/// Records, from the one whose turn it is.
+fn in_turn<'a>(set: &'a Set, rotation: &Rotation) -> impl Iterator<Item = &'a Data> {
+    let turn = match set.rtype {
+        Rtype::A => rotation.v4.fetch_add(1, Ordering::Relaxed),
+        Rtype::AAAA => rotation.v6.fetch_add(1, Ordering::Relaxed),
+        _ => 0,
+    };
+    let first = turn.checked_rem(set.data.len()).unwrap_or(0);
+    set.data.iter().cycle().skip(first).take(set.data.len())
 }
 
 /// An empty answer, and for how long it may be remembered.
@@ -174,42 +185,11 @@ fn nothing(builder: Builder, zone: &Zone) -> Built {
     authority.additional()
 }
 
-/// The records of a name; none where there is no such name.
-fn look_up(
-    zone: &Zone,
-    name: &ParsedName<&[u8]>,
-    rtype: Rtype,
-    rotation: &Rotation,
-) -> Option<Vec<Data>> {
-    let all = zone.records();
-    let at_apex = *name == zone.apex;
-    let mut here: Vec<Data> = if at_apex { vec![zone.soa().into()] } else { Vec::new() };
-    here.extend(all.iter().filter(|(owner, _)| name == owner).map(|(_, data)| data.clone()));
-    if here.is_empty() {
-        // A name between others and the zone exists, though it has nothing.
-        return all.iter().any(|(owner, _)| owner.ends_with(name)).then(Vec::new);
-    }
-    // Of several types one is enough for who asks for any (RFC 8482, 4.1).
-    let rtype = match rtype {
-        Rtype::ANY => here.first().map_or(rtype, RecordData::rtype),
-        _ => rtype,
-    };
-    here.retain(|data| data.rtype() == rtype);
-    let turn = match rtype {
-        Rtype::A => rotation.v4.fetch_add(1, Ordering::Relaxed),
-        Rtype::AAAA => rotation.v6.fetch_add(1, Ordering::Relaxed),
-        _ => 0,
-    };
-    let first = turn.checked_rem(here.len()).unwrap_or(0);
-    here.rotate_left(first);
-    Some(here)
-}
-
 /// The whole zone (RFC 5936). Who asks for changes only is given everything too (RFC 1995, 4).
 fn transfer(
     mut builder: Builder,
     apex: &Name<Vec<u8>>,
-    zone: Option<&Zone>,
+    zone: Option<&Prepared>,
     question: &Asked<'_>,
     over: Transport,
     transfers: bool,
@@ -217,6 +197,8 @@ fn transfer(
     if question.qclass() != Class::IN || question.qname() != apex || !transfers {
         return only(builder, Rcode::REFUSED);
     }
+    // Who has an older one keeps it, rather than hear that there is no such name.
+    let zone = zone.map(Prepared::zone).filter(|zone| !zone.is_empty());
     let Some(zone) = zone else { return only(builder, Rcode::SERVFAIL) };
     builder.header_mut().set_aa(true);
     let whole = match (over, question.qtype()) {

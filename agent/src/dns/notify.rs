@@ -8,8 +8,8 @@ use domain::base::iana::{Opcode, Rcode};
 use domain::base::message_builder::PushError;
 use domain::base::{Message, MessageBuilder, Rtype};
 
-use super::exchange;
 use super::zone::Zone;
+use crate::exchange;
 
 /// How long to wait for an answer before the first repetition; then twice as long each time.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -39,7 +39,11 @@ pub(super) async fn notify(secondary: SocketAddr, zone: Zone) {
 
 async fn once(secondary: SocketAddr, zone: &Zone) -> io::Result<Rcode> {
     let message = message(zone, exchange::message_id()?).map_err(io::Error::other)?;
-    Ok(exchange::over_udp(secondary, &message).await?.header().rcode())
+    // Some answer with a header and nothing else.
+    let is_answer = |answer: &Message<Vec<u8>>| {
+        answer.header().qr() && answer.header().id() == message.header().id()
+    };
+    Ok(exchange::over_udp(secondary, &message, is_answer).await?.header().rcode())
 }
 
 fn message(zone: &Zone, id: u16) -> Result<Message<Vec<u8>>, PushError> {

@@ -1,4 +1,6 @@
 //! The built-in name server: authoritative for one zone, over UDP and TCP, and for nothing else.
+//!
+//! It has a thread of its own: however many ask, all else that the agent does goes on beside it.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -9,11 +11,12 @@ use std::time::Duration;
 use domain::base::Name;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::runtime::{self, Runtime};
 use tokio::task::JoinSet;
 
 use super::answer::{Rotation, Transport, answer};
 use super::notify::notify;
-use super::zone::{Zone, by_family, next_serial};
+use super::zone::{Prepared, Zone, by_family, next_serial};
 use super::{Backend, DnsError, Publishing, Wanted};
 use crate::clock;
 use crate::config::checked::{self, NameService};
@@ -27,6 +30,9 @@ const CONNECTIONS: usize = 64;
 /// How long a connection may be silent, or an answer take to be read.
 const IDLE: Duration = Duration::from_secs(5);
 
+/// Stack of the thread: with locked memory all of it is resident.
+const STACK: usize = 512 * 1024;
+
 /// How long to leave a socket alone that has failed, for want of memory or descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -36,6 +42,8 @@ pub struct Server {
     apex: Name<Vec<u8>>,
     blank: Zone,
     state: Arc<State>,
+    /// The thread; none before there is something to say.
+    thread: Option<Runtime>,
     listening: BTreeMap<SocketAddr, JoinSet<()>>,
     /// Secondaries that are being told of a change.
     telling: JoinSet<()>,
@@ -44,7 +52,7 @@ pub struct Server {
 /// What the sockets share.
 struct State {
     apex: Name<Vec<u8>>,
-    zone: Mutex<Option<Arc<Zone>>>,
+    zone: Mutex<Option<Arc<Prepared>>>,
     rotation: Rotation,
     transfer: Vec<IpAddr>,
 }
@@ -72,37 +80,40 @@ impl Server {
             rotation: Rotation::default(),
             transfer: told.transfer.clone(),
         });
-        Self { told, apex, blank, state, listening: BTreeMap::new(), telling: JoinSet::new() }
+        let (listening, telling) = (BTreeMap::new(), JoinSet::new());
+        Self { told, apex, blank, state, thread: None, listening, telling }
     }
 
     /// Says from now on what is wanted. The serial number, and whether that is news.
-    fn say(&mut self, wanted: &Wanted) -> (Option<Arc<Zone>>, bool) {
+    fn say(&mut self, wanted: &Wanted) -> (Option<Arc<Prepared>>, bool) {
         let mut current = self.state.zone.lock().unwrap_or_else(PoisonError::into_inner);
         let Wanted::Addresses(addresses) = wanted else {
             *current = None;
             return (None, false);
         };
         let (v4, v6) = by_family(addresses);
-        if let Some(zone) = current.as_ref().filter(|zone| zone.v4 == v4 && zone.v6 == v6) {
-            return (Some(Arc::clone(zone)), false);
+        let same = |said: &&Arc<Prepared>| said.zone().v4 == v4 && said.zone().v6 == v6;
+        if let Some(said) = current.as_ref().filter(same) {
+            return (Some(Arc::clone(said)), false);
         }
         // Also where it was said before, and nothing was known in between: that costs a secondary
         // one look.
         let last = Some(self.blank.serial);
         self.blank.serial = next_serial(last, clock::wall_nanos() / 1_000_000_000);
-        let zone = Arc::new(Zone { v4, v6, ..self.blank.clone() });
+        let zone = Arc::new(Prepared::from(Zone { v4, v6, ..self.blank.clone() }));
         *current = Some(Arc::clone(&zone));
         (Some(zone), true)
     }
 
     /// Listens where it does not yet.
-    async fn listen(&mut self) -> Result<(), DnsError> {
+    fn listen(&mut self) -> Result<(), DnsError> {
         let mut failed = None;
         for &address in &self.told.listen {
             if self.listening.contains_key(&address) {
                 continue;
             }
-            match serve(address, &self.state).await {
+            let served = thread(&mut self.thread);
+            match served.and_then(|thread| serve(address, &self.state, thread)) {
                 Ok(tasks) => {
                     tracing::info!("name service for {} on {address}", self.apex);
                     self.listening.insert(address, tasks);
@@ -123,12 +134,14 @@ impl Backend for Server {
                 // secondaries remember for long that a primary did not know.
                 return Ok(None);
             }
-            let listening = self.listen().await;
-            if let (Some(zone), true) = (&zone, news) {
+            let listening = self.listen();
+            let zone = zone.as_deref().map(Prepared::zone);
+            // One without addresses helps no secondary.
+            if let Some(zone) = zone.filter(|zone| news && !zone.is_empty()) {
                 // Who has not answered yet is told of this change instead.
                 self.telling = JoinSet::new();
                 for secondary in &self.told.notify {
-                    self.telling.spawn(notify(*secondary, Zone::clone(zone)));
+                    self.telling.spawn(notify(*secondary, zone.clone()));
                 }
             }
             listening.map(|()| zone.map(|zone| zone.serial.into_int()))
@@ -136,13 +149,37 @@ impl Backend for Server {
     }
 }
 
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            thread.shutdown_background();
+        }
+    }
+}
+
+/// The thread that answers, started where it does not run.
+fn thread(running: &mut Option<Runtime>) -> io::Result<&Runtime> {
+    if running.is_none() {
+        let mut builder = runtime::Builder::new_multi_thread();
+        builder.worker_threads(1).thread_name("rais-dns").thread_stack_size(STACK);
+        *running = Some(builder.enable_io().enable_time().build()?);
+    }
+    running.as_ref().ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
 /// Begins to answer on an address.
-async fn serve(address: SocketAddr, state: &Arc<State>) -> io::Result<JoinSet<()>> {
-    let listener = TcpListener::bind(address).await?;
-    let socket = UdpSocket::bind(address).await?;
+fn serve(address: SocketAddr, state: &Arc<State>, thread: &Runtime) -> io::Result<JoinSet<()>> {
+    let listener = std::net::TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    let socket = std::net::UdpSocket::bind(address)?;
+    socket.set_nonblocking(true)?;
+    let (listener, socket) = {
+        let _its_own = thread.enter();
+        (TcpListener::from_std(listener)?, UdpSocket::from_std(socket)?)
+    };
     let mut tasks = JoinSet::new();
-    tasks.spawn(datagrams(socket, Arc::clone(state)));
-    tasks.spawn(connections(listener, Arc::clone(state)));
+    tasks.spawn_on(datagrams(socket, Arc::clone(state)), thread.handle());
+    tasks.spawn_on(connections(listener, Arc::clone(state)), thread.handle());
     Ok(tasks)
 }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use domain::base::{Message, MessageBuilder, Name, ParsedName, Rtype, Serial};
 use domain::rdata::Soa;
 
-use super::exchange;
+use crate::exchange;
 
 /// The serial number of the zone on this server; none where it does not answer or does not know.
 pub(super) async fn serial(server: SocketAddr, zone: &Name<Vec<u8>>) -> Option<Serial> {

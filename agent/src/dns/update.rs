@@ -19,9 +19,9 @@ use domain::rdata::{A, Aaaa};
 use domain::tsig::{Algorithm, ClientTransaction, Key, KeyName, ValidationError};
 
 use super::zone::data;
-use super::{Backend, DnsError, Publishing, Wanted, exchange, soa};
-use crate::clock;
+use super::{Backend, DnsError, Publishing, Wanted, soa};
 use crate::config::checked::{NameService, TsigAlgorithm, TsigKey, UpdatedServer};
+use crate::{clock, exchange};
 
 type Target = StaticCompressor<Vec<u8>>;
 

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-use domain::base::{Name, Serial, Ttl};
+use domain::base::{Name, RecordData, Rtype, Serial, ToName, Ttl};
 use domain::rdata::{A, Aaaa, Ns, Soa, ZoneRecordData};
 
 use crate::config::checked::Delegate;
@@ -45,6 +45,12 @@ impl Zone {
         Ttl::from_secs(self.ttl)
     }
 
+    /// There is no address.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.v4.is_empty() && self.v6.is_empty()
+    }
+
     /// The start of authority.
     #[must_use]
     pub fn soa(&self) -> Soa<Name<Vec<u8>>> {
@@ -70,6 +76,70 @@ impl Zone {
         let v6 = self.v6.iter().map(|v6| Aaaa::new(*v6).into());
         records.extend(v4.chain(v6).map(|data| (self.name.clone(), data)));
         records
+    }
+}
+
+/// A zone as questions find it: its records by name and type, gathered once for all questions.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    zone: Zone,
+    /// The zone's own name first; few in all. The name that has the addresses is there even when
+    /// it has none.
+    names: Vec<(Name<Vec<u8>>, Vec<Set>)>,
+}
+
+/// The records of one name and type. At least one.
+#[derive(Clone, Debug)]
+pub struct Set {
+    /// The type.
+    pub rtype: Rtype,
+    /// Their data.
+    pub data: Vec<Data>,
+}
+
+impl From<Zone> for Prepared {
+    fn from(zone: Zone) -> Self {
+        let mut prepared = Self { names: Vec::new(), zone };
+        prepared.add(prepared.zone.apex.clone(), prepared.zone.soa().into());
+        for (owner, data) in prepared.zone.records() {
+            prepared.add(owner, data);
+        }
+        if prepared.names.iter().all(|(owner, _)| *owner != prepared.zone.name) {
+            prepared.names.push((prepared.zone.name.clone(), Vec::new()));
+        }
+        prepared
+    }
+}
+
+impl Prepared {
+    /// What it says.
+    #[must_use]
+    pub const fn zone(&self) -> &Zone {
+        &self.zone
+    }
+
+    /// What a name has. None where there is no such name; nothing where it exists because one below
+    /// it does, or because it has addresses at other times.
+    #[must_use]
+    pub fn sets(&self, name: &impl ToName) -> Option<&[Set]> {
+        let found = self.names.iter().find(|(owner, _)| name.name_eq(owner));
+        let between = || self.names.iter().any(|(owner, _)| owner.ends_with(name));
+        match found {
+            Some((_, sets)) => Some(sets),
+            None => between().then_some(&[]),
+        }
+    }
+
+    fn add(&mut self, owner: Name<Vec<u8>>, data: Data) {
+        let rtype = data.rtype();
+        let named = self.names.iter_mut().find(|(name, _)| *name == owner);
+        let Some((_, sets)) = named else {
+            return self.names.push((owner, vec![Set { rtype, data: vec![data] }]));
+        };
+        match sets.iter_mut().find(|set| set.rtype == rtype) {
+            Some(set) => set.data.push(data),
+            None => sets.push(Set { rtype, data: vec![data] }),
+        }
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   driver ── views ──► choose ── wanted ──► publish ──► backend
-//!          at each heartbeat,          the latest, until
-//!          if there is room            it has succeeded
+//!     at each heartbeat and report,    the latest, until
+//!     if there is room                 it has succeeded
 //! ```
 //!
 //! The driver waits for nothing here: a view that finds no room is dropped, and another follows

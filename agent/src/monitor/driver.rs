@@ -239,6 +239,10 @@ impl Driver {
                 if self.reports.try_send(report).is_err() {
                     self.measures.report_dropped();
                 }
+                // A dead host is not to stay in the zone until the next heartbeat.
+                if let Some(views) = &mut self.views {
+                    views.offer(now, || self.group.view(now));
+                }
             }
             Action::MoveEnded(result) => {
                 // Whoever asked may have gone.

@@ -1,22 +1,16 @@
 //! Test object: a name server knows a name.
 
 use std::future::Future;
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::pin::Pin;
 
 use domain::base::iana::Rcode;
 use domain::base::{Message, MessageBuilder, Rtype};
 use domain::rdata::{A, Aaaa};
-use ring::rand::{SecureRandom, SystemRandom};
-use tokio::net::UdpSocket;
 
 use super::{TestObject, Verdict};
 use crate::config::checked;
-
-/// Longest answer that is taken. More than 512 bytes are not due to a question without EDNS
-/// (RFC 1035, 4.2.1), but sent by some.
-const MOST_ANSWER: usize = 4096;
+use crate::exchange;
 
 /// Passes when the server answers a question over UDP without an error and with at least one
 /// record of the type asked for, or with the expected one among them. What is not the answer to
@@ -36,16 +30,15 @@ impl Dns {
     async fn ask(&self) -> Verdict {
         let server = self.asked.server;
         let question = self.question()?;
-        let answer = exchange(server, &question).await.map_err(|e| format!("{server}: {e}"))?;
+        let is_answer = |answer: &Message<Vec<u8>>| answer.is_answer(&question);
+        let answer = exchange::over_udp(server, &question, is_answer).await;
+        let answer = answer.map_err(|e| format!("{server}: {e}"))?;
         self.judge(&answer)
     }
 
     fn question(&self) -> Result<Message<Vec<u8>>, String> {
-        let mut id = [0; 2];
-        // Another's answer must not be guessed (RFC 5452, 9).
-        SystemRandom::new().fill(&mut id).map_err(|_unspecified| "no random number".to_owned())?;
         let mut builder = MessageBuilder::new_vec();
-        builder.header_mut().set_id(u16::from_ne_bytes(id));
+        builder.header_mut().set_id(exchange::message_id().map_err(|e| e.to_string())?);
         builder.header_mut().set_rd(true);
         let mut builder = builder.question();
         builder.push((&self.asked.name, self.asked.rtype)).map_err(|e| e.to_string())?;
@@ -72,31 +65,6 @@ impl Dns {
 impl TestObject for Dns {
     fn run(&self) -> Pin<Box<dyn Future<Output = Verdict> + Send + '_>> {
         Box::pin(self.ask())
-    }
-}
-
-/// Sends the question and waits for its answer.
-async fn exchange(
-    server: std::net::SocketAddr,
-    question: &Message<Vec<u8>>,
-) -> io::Result<Message<Vec<u8>>> {
-    let any = match server.ip() {
-        IpAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
-        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    let socket = UdpSocket::bind((any, 0)).await?;
-    // From nobody else, and told that nobody listens.
-    socket.connect(server).await?;
-    socket.send(question.as_slice()).await?;
-    let mut buffer = vec![0; MOST_ANSWER];
-    loop {
-        let length = socket.recv(&mut buffer).await?;
-        let received = buffer.get(..length).unwrap_or_default().to_vec();
-        if let Ok(message) = Message::from_octets(received)
-            && message.is_answer(question)
-        {
-            return Ok(message);
-        }
     }
 }
 
@@ -128,10 +96,11 @@ fn records(
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
+    use std::net::{Ipv4Addr, SocketAddr};
     use std::time::Duration;
 
     use domain::base::{ToName, Ttl};
+    use tokio::net::UdpSocket;
     use tokio::task::JoinSet;
 
     use super::*;

@@ -62,7 +62,9 @@ fn question(text: &str, rtype: Rtype, size: Option<u16>) -> Vec<u8> {
 /// What a server says over UDP, or TCP to whom it gives the zone.
 fn ask(zone: Option<&Zone>, request: &[u8], over: Transport) -> Option<Message<Vec<u8>>> {
     let apex = name("web.example.net");
-    let bytes = answer(&apex, zone, &Rotation::default(), request, over, over == Transport::Tcp);
+    let zone = zone.cloned().map(Prepared::from);
+    let bytes =
+        answer(&apex, zone.as_ref(), &Rotation::default(), request, over, over == Transport::Tcp);
     bytes.map(|bytes| Message::from_octets(bytes).unwrap())
 }
 
@@ -136,8 +138,16 @@ fn a_server_that_does_not_know_says_so() {
     };
     assert_eq!(rcode(None, &request), Rcode::SERVFAIL);
     assert_eq!(rcode(None, &question("example.net", Rtype::A, None)), Rcode::REFUSED);
-    let empty = zone("www.web.example.net", &[]);
-    assert_eq!(rcode(Some(&empty), &request), Rcode::SERVFAIL);
+    let empty = zone("www.a.web.example.net", &[]);
+    // That there is no such name would be remembered for all its types.
+    for rtype in [Rtype::A, Rtype::AAAA, Rtype::ANY, Rtype::TXT] {
+        let request = question("www.a.web.example.net", rtype, None);
+        assert_eq!(rcode(Some(&empty), &request), Rcode::SERVFAIL, "{rtype}");
+    }
+    assert_eq!(rcode(Some(&empty), &question("a.web.example.net", Rtype::A, None)), Rcode::NOERROR);
+    let at_apex = zone("web.example.net", &[]);
+    let apex = |rtype| rcode(Some(&at_apex), &question("web.example.net", rtype, None));
+    assert_eq!((apex(Rtype::A), apex(Rtype::NS)), (Rcode::SERVFAIL, Rcode::NOERROR));
     assert_eq!(rcode(Some(&empty), &question("web.example.net", Rtype::SOA, None)), Rcode::NOERROR);
     let v4 = zone("www.web.example.net", &["10.77.0.101"]);
     let v6 = question("www.web.example.net", Rtype::AAAA, None);
@@ -146,7 +156,8 @@ fn a_server_that_does_not_know_says_so() {
 
 #[test]
 fn answers_begin_with_each_address_in_turn_though_both_types_are_asked_for() {
-    let (zone, rotation, apex) = (usual(), Rotation::default(), name("web.example.net"));
+    let (rotation, apex) = (Rotation::default(), name("web.example.net"));
+    let zone = Prepared::from(usual());
     let mut first = Vec::new();
     for rtype in [Rtype::A, Rtype::AAAA].repeat(4) {
         let request = question("www.web.example.net", rtype, None);
@@ -237,21 +248,26 @@ fn the_whole_zone_goes_to_secondaries_over_tcp_only() {
         assert!(records[0].starts_with("SOA "), "{records:?}");
         assert_eq!(records.first(), records.last());
         let apex = name("web.example.net");
-        let refused =
-            answer(&apex, Some(&zone), &Rotation::default(), &request, Transport::Tcp, false);
+        let prepared = Prepared::from(zone.clone());
+        let rotation = Rotation::default();
+        let refused = answer(&apex, Some(&prepared), &rotation, &request, Transport::Tcp, false);
         let refused = Message::from_octets(refused.unwrap()).unwrap();
         assert_eq!((refused.header().rcode(), said(&refused).len()), (Rcode::REFUSED, 0));
         let below = question("www.web.example.net", rtype, None);
         let message = ask(Some(&zone), &below, Transport::Tcp).unwrap();
         assert_eq!(message.header().rcode(), Rcode::REFUSED);
-        let message = ask(None, &request, Transport::Tcp).unwrap();
-        assert_eq!(message.header().rcode(), Rcode::SERVFAIL);
+        let empty = self::zone("www.web.example.net", &[]);
+        for unknown in [None, Some(&empty)] {
+            let message = ask(unknown, &request, Transport::Tcp).unwrap();
+            assert_eq!(message.header().rcode(), Rcode::SERVFAIL);
+        }
     }
     let apex = name("web.example.net");
+    let prepared = Prepared::from(zone.clone());
     let over_udp = |rtype, transfers| {
         let request = question("web.example.net", rtype, None);
         let rotation = Rotation::default();
-        let bytes = answer(&apex, Some(&zone), &rotation, &request, Transport::Udp, transfers);
+        let bytes = answer(&apex, Some(&prepared), &rotation, &request, Transport::Udp, transfers);
         let message = Message::from_octets(bytes.unwrap()).unwrap();
         (message.header().rcode(), said(&message).len())
     };
