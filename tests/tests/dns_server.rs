@@ -15,6 +15,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use rais_tests::netns::Host;
+use rais_tests::questions::{Asker, Said};
 use rais_tests::scripts::Scripts;
 use rais_tests::trial::{LIMIT, Trial, id, service};
 use rais_tests::wait;
@@ -251,6 +252,29 @@ fn an_observer_answers_while_it_is_not_cut_off() {
     trial.host(2).terminate_agent().unwrap();
     trial.host(2).wait_agent_end(LIMIT).unwrap();
     wait(&trial, "one", &["status: NOERROR", "ANSWER: 1,", "10.77.0.101"]);
+}
+
+// As many questions as are answered, for two seconds → no heartbeat is missed for that.
+#[test]
+fn a_flood_of_questions_is_answered_and_nobody_takes_the_host_for_dead() {
+    let mut trial = Trial::new().unwrap();
+    for number in 1..=2 {
+        trial.start(number, &[number], "[group.dns]\nzone = 'web.example.net'\n").unwrap();
+    }
+    trial.settle(&[(1, 1), (2, 2)]).unwrap();
+    let mut asker = Asker::new(&trial.client, [10, 77, 0, 1].into(), "web.example.net").unwrap();
+    let both = |said: &Said| said.addresses.len() == 2;
+    wait::until("the server", LIMIT, || Ok(asker.ask()?.filter(both))).unwrap();
+    let last = [1, 2].map(|number| trial.get(number).last_event().unwrap());
+    let flood = asker.flood(Duration::from_secs(2)).unwrap();
+    println!("{:.0} answers a second: {flood:?}", flood.rate());
+    assert!(flood.answered > 1_000 && flood.refused == 0, "{flood:?}");
+    for (number, last) in [1, 2].into_iter().zip(last) {
+        let mut events = trial.get(number).events_after(last).unwrap();
+        events.retain(|e| ["host-down", "lease-lapsed", "dns-trouble"].contains(&e.kind.as_str()));
+        assert!(events.is_empty(), "{events:?}");
+    }
+    assert!(asker.ask().unwrap().as_ref().is_some_and(both));
 }
 
 /// Numbers that look random and are the same in each run.

@@ -273,7 +273,6 @@ fn who_cannot_serve_leaves_at_once(field: &mut Field) {
     field.wait("the dead host to leave", &[1, 2, 3, 4], &[1, 2, 3, 4]);
     println!("dead: {:?}", clock::now().since(begin));
     // Its address is served by another, and not advertised there.
-    field.trial.settle_among(&[1], &[(1, 1), (2, 2), (3, 3), (4, 4)]).unwrap();
     let elsewhere = |group: &Group| {
         let orphan = group.addresses.iter().find(|a| a.address == IpAddr::V4(service(5)));
         orphan.is_some_and(|a| a.state == AddressState::Online && a.holders != [id(5)])

@@ -90,8 +90,8 @@ fn resolvers_of_either_kind_resolve_and_follow() {
     trial.get(3).ask(&["resume"]).unwrap();
     wait_set(&mut stub, "the resolver to ask another", &[2, 3]);
     wait_set(&mut forward, "the forwarder to ask another", &[2, 3]);
-    let said = trial.client.run("dig", &["@10.77.0.60", NAME, "AAAA"]);
-    assert!(said.is_err(), "an open resolver on the client's side: {said:?}");
+    let said = trial.client.run("dig", &["@10.77.0.60", NAME, "AAAA"]).unwrap();
+    assert!(said.contains("status: NOERROR") && said.contains("ANSWER: 0, AUTHORITY: 1"), "{said}");
 }
 
 // A host dies → its address is in no answer of the resolver later than the timeout, and the time to
