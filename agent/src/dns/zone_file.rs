@@ -23,7 +23,7 @@ const MOST_FILE: u64 = 4 << 20;
 const HEAD: &str = "; Written by rais, which replaces all of it. Do not edit.\n";
 
 /// How often to ask whether the name server has the new zone, and for how long in all.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 const TAKEN_LIMIT: Duration = Duration::from_secs(5);
 
 /// The file.
@@ -72,10 +72,8 @@ impl ZoneFile {
     /// Waits until the name server has the zone: many a command says that all is well and means
     /// that it was asked for.
     async fn taken(&self, server: SocketAddr, serial: Serial) -> Result<(), DnsError> {
-        let mut last = None;
         let taken = async {
-            while last != Some(serial) {
-                last = soa::serial(server, &self.blank.apex).await;
+            while soa::serial(server, &self.blank.apex).await != Some(serial) {
                 tokio::time::sleep(LOOK_AGAIN).await;
             }
         };

@@ -13,7 +13,7 @@ use rais::clock;
 
 use super::{Asker, Flood};
 use crate::netns::Host;
-use crate::trial::{LIMIT, Trial, id, service};
+use crate::trial::{LIMIT, Trial};
 use crate::wait::{self, pause};
 
 /// Where the agent that is asked serves its metrics.
@@ -22,9 +22,6 @@ const METRICS: &str = "127.0.0.1:9477";
 /// Its core, and that of everybody else.
 const ITS_OWN: usize = 0;
 const OTHERS: usize = 1;
-
-/// Ticks of the processor times that the kernel tells, a second.
-const TICKS: f64 = 100.0;
 
 const SECTION: &str = "[group.dns]\nzone = 'web.example.net'\nname = 'www'\n";
 
@@ -110,19 +107,16 @@ pub fn measure(span: Duration) -> Result<()> {
         let busy = Heartbeats::read(trial.get(1))?;
         println!(
             "{addresses} addresses, {:.0} answers a second, {} lost, {} without an address; the \
-             server's thread took {:.0} % of its core\n    meanwhile {}",
+             server's thread had {:.0} % of its core: {:.0} a second of its time\n    meanwhile {}",
             flood.rate(),
             flood.lost,
             flood.refused,
             share * 100.0,
+            flood.rate() / share,
             busy.since(&quiet)
         );
         let down = trial.get(2).events()?.into_iter().filter(|e| e.kind == "host-down").count();
-        println!(
-            "    the others took it for dead {down} times; {} is one of the addresses, {} asked",
-            service(1),
-            id(1)
-        );
+        println!("    the others took it for dead {down} times");
     }
     Ok(())
 }
@@ -154,17 +148,16 @@ fn pin(pid: u32, core: usize) -> Result<()> {
     Ok(())
 }
 
-/// What the threads that answer questions have had, in seconds.
+/// What the threads that answer questions have had of a processor, in seconds.
 fn processor_time(pid: u32) -> Result<f64> {
-    let mut ticks = 0.0;
+    let mut nanos = 0.0;
     for task in fs::read_dir(format!("/proc/{pid}/task"))? {
-        let stat = fs::read_to_string(task?.path().join("stat"))?;
-        let Some((name, rest)) = stat.rsplit_once(") ") else { continue };
-        if name.ends_with("(rais-dns") {
-            // In user mode and in the kernel: fields 14 and 15 of all, the name being the second.
-            let times = rest.split(' ').skip(11).take(2);
-            ticks += times.filter_map(|time| time.parse::<f64>().ok()).sum::<f64>();
+        let task = task?.path();
+        if fs::read_to_string(task.join("comm"))?.trim_end() == "rais-dns" {
+            let times = fs::read_to_string(task.join("schedstat"))?;
+            let first = times.split(' ').next().unwrap_or_default();
+            nanos += first.parse::<f64>().context("a time")?;
         }
     }
-    Ok(ticks / TICKS)
+    Ok(nanos / 1e9)
 }
