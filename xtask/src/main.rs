@@ -52,7 +52,8 @@ enum Task {
     Tidy,
     /// Runs simulated clusters, each from a seed of its own.
     Simulate {
-        /// For the simulation: --seeds N, --seed FIRST, --hosts N; --help lists all.
+        /// For the simulation: --seeds N, --seed FIRST, --hosts N; --crowd HOSTSxADDRESSES for one
+        /// large group of which many hosts die; --help lists all.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
