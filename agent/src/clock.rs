@@ -16,6 +16,12 @@ pub fn wall_nanos() -> u64 {
     read(nix::time::ClockId::CLOCK_REALTIME).unwrap_or(0)
 }
 
+/// Nanoseconds that this thread has had on a core, for measurements.
+#[must_use]
+pub fn on_core_nanos() -> u64 {
+    read(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap_or(0)
+}
+
 /// The clock in nanoseconds, where it can be read and is not negative.
 fn read(clock: nix::time::ClockId) -> Option<u64> {
     let t = clock.now().ok()?;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use nix::time::{ClockId, clock_gettime};
+use rais::clock;
 use rais::group::{
     Action, AddressState, Body, Event, Failback, Group, HostInfo, Info, Known, Message, Order,
     OrderEntry, Phase, Reason, Served, Settings, Sum,
@@ -304,5 +304,5 @@ const fn online(address: std::net::IpAddr, epoch: u64) -> Served {
 
 /// The time this thread has had on a core.
 fn on_core() -> Duration {
-    Duration::from(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap())
+    Duration::from_nanos(clock::on_core_nanos())
 }
