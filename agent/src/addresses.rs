@@ -1,29 +1,58 @@
-//! Service addresses on an interface, through rtnetlink.
+//! Service addresses in the kernel, through rtnetlink: on an interface, or as local routes.
 //!
 //! What is added here carries a mark ([`MARK`]), so that it can be told from what the operator put
 //! there and be taken away after an agent that died.
 
-use std::future::Future;
+mod exchange;
+mod messages;
+
+use std::fmt;
 use std::io;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use futures_util::TryStreamExt;
-use rtnetlink::packet_route::address::{
-    AddressAttribute, AddressHeaderFlags, AddressMessage, AddressProtocol, CacheInfo,
-};
+use exchange::Exchange;
 use tokio::runtime::Handle;
 
-/// `IFA_PROTO` of the addresses added here. Linux keeps it since 5.18; older kernels ignore
-/// it, and then [`Addresses::ours`] finds nothing.
+/// `IFA_PROTO` of the addresses added here, and the protocol of the routes. Linux keeps the former
+/// since 5.18; older kernels ignore it, and then [`Addresses::ours`] finds no addresses.
 pub const MARK: u8 = rais_common::ADDRESS_MARK;
 
-/// The kernel answers within microseconds to milliseconds. An answer that takes longer than this
-/// was lost (the socket's receive buffer overran) and will not come.
-const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+/// Where an address is put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// On the interface of this index, as a host address (/32, /128). An IPv6 address is usable at
+    /// once: duplicates are our own protocol's concern (`nodad`). It is also deprecated from the
+    /// start (RFC 4862, 5.5.4): it serves, but this host does not choose it as the source of
+    /// traffic of its own.
+    Interface(u32),
+    /// As a local route on `lo`: traffic for it is accepted, and no interface has it. Cheap where
+    /// there are thousands. The kernel answers no neighbour solicitations for it, and no ARP where
+    /// `arp_ignore` is set.
+    Route,
+}
 
-/// `IFA_CACHEINFO`: for ever (`INFINITY_LIFE_TIME` of the kernel).
-const FOREVER: u32 = u32::MAX;
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Interface(ifindex) => write!(f, "interface {ifindex}"),
+            Self::Route => f.write_str("the local routes"),
+        }
+    }
+}
+
+/// Something to be done to one address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Put it in place, with success where it is there already: it keeps the mark it had or had
+    /// not, and is taken away all the same. False: take it away, with success where it is not
+    /// there; the same address with another prefix length is the operator's and stays.
+    pub add: bool,
+    /// Where.
+    pub place: Place,
+    /// Which.
+    pub address: IpAddr,
+}
 
 /// An address could not be added, removed or listed.
 #[derive(Debug, thiserror::Error)]
@@ -32,149 +61,124 @@ pub enum AddressError {
     #[error("netlink socket: {0}")]
     Connect(#[source] io::Error),
     /// The address may not be in place.
-    #[error("add {address} to interface {ifindex}: {source}")]
+    #[error("add {address} to {place}: {source}")]
     Add {
         /// The address.
         address: IpAddr,
-        /// Index of the interface.
-        ifindex: u32,
+        /// Where.
+        place: Place,
         /// What the kernel said.
         source: io::Error,
     },
     /// The address may still be in place.
-    #[error("remove {address} from interface {ifindex}: {source}")]
+    #[error("remove {address} from {place}: {source}")]
     Remove {
         /// The address.
         address: IpAddr,
-        /// Index of the interface.
-        ifindex: u32,
+        /// From where.
+        place: Place,
         /// What the kernel said.
         source: io::Error,
     },
-    /// The addresses of an interface are not known.
-    #[error("list the addresses of interface {ifindex}: {source}")]
+    /// The addresses in a place are not known.
+    #[error("list the addresses of {place}: {source}")]
     List {
-        /// Index of the interface.
-        ifindex: u32,
+        /// Where.
+        place: Place,
         /// What the kernel said.
         source: io::Error,
     },
 }
 
 /// A netlink socket in the network namespace of the thread that opened it. Clones share it.
+///
+/// The kernel carries requests out within the system call that brings them, one by one: that takes
+/// up a thread that may wait, not one of the runtime's own.
 #[derive(Clone, Debug)]
 pub struct Addresses {
-    netlink: rtnetlink::Handle,
+    runtime: Handle,
+    netlink: Arc<Mutex<Exchange>>,
 }
 
 impl Addresses {
-    /// Opens the socket and serves it on `runtime` for as long as a clone of this lives.
+    /// Opens the socket. Requests are carried out on threads of `runtime`.
     ///
     /// # Errors
     /// [`AddressError::Connect`]
     pub fn connect(runtime: &Handle) -> Result<Self, AddressError> {
-        let _context = runtime.enter();
-        // Nothing is subscribed to, so no unsolicited messages arrive.
-        let (connection, netlink, _) =
-            rtnetlink::new_connection().map_err(AddressError::Connect)?;
-        runtime.spawn(connection);
-        Ok(Self { netlink })
+        let netlink = Exchange::open().map_err(AddressError::Connect)?;
+        Ok(Self { runtime: runtime.clone(), netlink: Arc::new(Mutex::new(netlink)) })
     }
 
-    /// Puts `address` on the interface as a host address (/32, /128), with one request. That it
-    /// is there already is success; it keeps the mark it had or had not, and
-    /// [`remove`](Self::remove) takes it away all the same.
-    ///
-    /// An IPv6 address is usable at once: duplicates are our own protocol's concern (`nodad`). It
-    /// is also deprecated from the start (RFC 4862, 5.5.4): it serves, but this host does not
-    /// choose it as the source of traffic of its own.
+    /// Makes the changes, in this order; what came of each. They go to the kernel many at a time.
+    pub async fn apply(&self, changes: Vec<Change>) -> Vec<Result<(), AddressError>> {
+        let lost: Vec<Change> = changes.clone();
+        let netlink = Arc::clone(&self.netlink);
+        let done = self.runtime.spawn_blocking(move || {
+            let requests: Vec<_> = changes.iter().map(messages::request).collect();
+            let answers = locked(&netlink).carry_out(&requests);
+            changes.iter().zip(answers).map(|(change, answer)| judge(change, answer)).collect()
+        });
+        // The runtime ends, or a defect of ours.
+        done.await.unwrap_or_else(|e| {
+            let failed = |change: &Change| judge(change, Err(io::Error::other(e.to_string())));
+            lost.iter().map(failed).collect()
+        })
+    }
+
+    /// Puts one address in place.
     ///
     /// # Errors
     /// [`AddressError::Add`]
-    pub async fn add(&self, ifindex: u32, address: IpAddr) -> Result<(), AddressError> {
-        let mut request = self.netlink.address().add(ifindex, address, host_prefix(address));
-        decorate(request.message_mut(), address);
-        match answer(request.execute()).await {
-            Err(e) if e.raw_os_error() != Some(libc::EEXIST) => {
-                Err(AddressError::Add { address, ifindex, source: e })
-            }
-            Ok(()) | Err(_) => Ok(()),
-        }
+    pub async fn add(&self, place: Place, address: IpAddr) -> Result<(), AddressError> {
+        self.one(Change { add: true, place, address }).await
     }
 
-    /// Takes the host address `address` off the interface. That it is not there is success; the
-    /// same address with another prefix length is the operator's and stays.
+    /// Takes one address away.
     ///
     /// # Errors
     /// [`AddressError::Remove`]
-    pub async fn remove(&self, ifindex: u32, address: IpAddr) -> Result<(), AddressError> {
-        // The request to delete names an address just as the request to add it does.
-        let message = self
-            .netlink
-            .address()
-            .add(ifindex, address, host_prefix(address))
-            .message_mut()
-            .clone();
-        match answer(self.netlink.address().del(message).execute()).await {
-            Err(e) if !matches!(e.raw_os_error(), Some(libc::ENOENT | libc::EADDRNOTAVAIL)) => {
-                Err(AddressError::Remove { address, ifindex, source: e })
-            }
-            Ok(()) | Err(_) => Ok(()),
-        }
+    pub async fn remove(&self, place: Place, address: IpAddr) -> Result<(), AddressError> {
+        self.one(Change { add: false, place, address }).await
     }
 
-    /// The addresses on the interface that carry our mark, in the kernel's order.
+    async fn one(&self, change: Change) -> Result<(), AddressError> {
+        self.apply(vec![change]).await.into_iter().collect()
+    }
+
+    /// The addresses in the place that carry our mark, in the kernel's order.
     ///
     /// # Errors
     /// [`AddressError::List`]
-    pub async fn ours(&self, ifindex: u32) -> Result<Vec<IpAddr>, AddressError> {
-        let all = self.netlink.address().get().set_link_index_filter(ifindex).execute();
-        let all: Vec<AddressMessage> = answer(all.try_collect())
-            .await
-            .map_err(|source| AddressError::List { ifindex, source })?;
-        Ok(all.iter().filter_map(marked).collect())
+    pub async fn ours(&self, place: Place) -> Result<Vec<IpAddr>, AddressError> {
+        let netlink = Arc::clone(&self.netlink);
+        let listed = self.runtime.spawn_blocking(move || {
+            let mut netlink = locked(&netlink);
+            let mut found = Vec::new();
+            for question in messages::questions(place) {
+                let all = netlink.dump(question)?;
+                found.extend(all.iter().filter_map(|message| messages::marked(place, message)));
+            }
+            Ok(found)
+        });
+        let listed = listed.await.unwrap_or_else(|e| Err(io::Error::other(e.to_string())));
+        listed.map_err(|source| AddressError::List { place, source })
     }
 }
 
-/// The prefix length of an address that stands for itself alone.
-const fn host_prefix(address: IpAddr) -> u8 {
-    match address {
-        IpAddr::V4(_) => 32,
-        IpAddr::V6(_) => 128,
-    }
+/// Each exchange leaves the socket as it found it, even if it panics.
+fn locked(netlink: &Mutex<Exchange>) -> std::sync::MutexGuard<'_, Exchange> {
+    netlink.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Adds our mark, and for IPv6 what [`Addresses::add`] promises.
-fn decorate(message: &mut AddressMessage, address: IpAddr) {
-    message.attributes.push(AddressAttribute::Protocol(AddressProtocol::Other(MARK)));
-    if address.is_ipv6() {
-        message.header.flags |= AddressHeaderFlags::Nodad;
-        let mut lifetime = CacheInfo::default();
-        lifetime.ifa_valid = FOREVER;
-        lifetime.ifa_preferred = 0;
-        message.attributes.push(AddressAttribute::CacheInfo(lifetime));
-    }
-}
-
-/// The address in `message`, if it carries our mark.
-fn marked(message: &AddressMessage) -> Option<IpAddr> {
-    let mark = AddressAttribute::Protocol(AddressProtocol::Other(MARK));
-    if !message.attributes.contains(&mark) {
-        return None;
-    }
-    message.attributes.iter().find_map(|attribute| {
-        if let AddressAttribute::Address(address) = attribute { Some(*address) } else { None }
-    })
-}
-
-/// What came of a request, its error as the kernel's errno where it gave one.
-async fn answer<T>(
-    request: impl Future<Output = Result<T, rtnetlink::Error>>,
-) -> Result<T, io::Error> {
-    match tokio::time::timeout(ANSWER_LIMIT, request).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(rtnetlink::Error::NetlinkError(e))) => Err(e.to_io()),
-        Ok(Err(other)) => Err(io::Error::other(other)),
-        Err(late) => Err(io::Error::new(io::ErrorKind::TimedOut, late)),
+/// What the kernel's answer means.
+fn judge(change: &Change, answer: io::Result<()>) -> Result<(), AddressError> {
+    let Change { add, place, address } = *change;
+    let Err(source) = answer else { return Ok(()) };
+    match source.raw_os_error() {
+        Some(libc::EEXIST) if add => Ok(()),
+        Some(libc::ENOENT | libc::EADDRNOTAVAIL | libc::ESRCH) if !add => Ok(()),
+        _ if add => Err(AddressError::Add { address, place, source }),
+        _ => Err(AddressError::Remove { address, place, source }),
     }
 }

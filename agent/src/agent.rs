@@ -3,7 +3,7 @@
 mod boot;
 mod control;
 mod control_links;
-mod other_interfaces;
+mod leftovers;
 mod quiesced;
 mod trail;
 
@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::addresses::Addresses;
 use crate::api;
+use crate::config::arp_ignore;
 use crate::config::checked::{self, Config, Interface, TrapSecurity};
 use crate::data_plane::bpf::{self, BpfError, BpfPlane, Conflicts, Place};
 use crate::events::EventLog;
@@ -31,6 +32,7 @@ use crate::record::{Recorder, Recording};
 use crate::traps;
 
 use control::{Control, Running};
+use leftovers::{few, take_away, take_off_marked};
 use quiesced::Quiesced;
 use trail::Trail;
 
@@ -71,7 +73,8 @@ pub fn run(config: &Config, record: Option<&Path>) -> anyhow::Result<()> {
         let mut server = claim.listen().map_err(cannot_start)?;
         let mut agent = Agent::start(config, recording.as_ref()).await.map_err(cannot_start)?;
         server.keep();
-        agent.serve(server, ends, hangups).await
+        agent.serve(server, ends, hangups).await?;
+        leftovers::disarm(config).await
     });
     // Scripts that run are killed. Looks at a file system that hangs are not waited for.
     runtime.shutdown_timeout(RUNTIME_LIMIT);
@@ -190,7 +193,7 @@ impl Agent {
         let plane = trail.open()?;
         let left = take_away(&plane, &addresses, config).await?;
         if !left.is_empty() {
-            tracing::info!("taken away what an earlier agent left: {}", left.join(", "));
+            tracing::info!("taken away what an earlier agent left: {}", few(&left));
         }
         let modes = trail.attach(&plane)?;
         let conflicts = plane.conflicts()?;
@@ -207,7 +210,9 @@ impl Agent {
         let boot = boot::next(&config.agent.run_dir).context("the boot epoch")?;
         let names = config.groups.iter().map(|group| group.settings.name.as_str()).collect();
         let quiesced = Quiesced::read(&config.agent.run_dir, &names);
-        let log = Arc::new(EventLog::new());
+        let settings = config.groups.iter().map(|group| &group.settings);
+        let count = settings.map(|s| s.preferred.len() + s.floating.len()).sum();
+        let log = Arc::new(EventLog::for_addresses(count));
         let objects = Pool::new(&Handle::current());
         let (tell_end, ended) = mpsc::channel(config.groups.len().max(1));
         for (slot, group) in (0..).zip(&config.groups) {
@@ -319,7 +324,7 @@ async fn wait_for(mut stopped: watch::Receiver<bool>) {
 fn warn_of_other_interfaces(config: &Config) {
     let names: Vec<&str> =
         service_interfaces(config).values().map(|interface| interface.name.as_str()).collect();
-    for name in other_interfaces::answering(&names) {
+    for name in arp_ignore::answering(&names) {
         tracing::warn!(
             "the kernel answers ARP for service addresses on {name} too: if that is on the same \
              network as {}, set net.ipv4.conf.{name}.arp_ignore=1",
@@ -331,36 +336,6 @@ fn warn_of_other_interfaces(config: &Config) {
 /// The service interfaces of all groups, by index.
 fn service_interfaces(config: &Config) -> BTreeMap<u32, &Interface> {
     config.groups.iter().map(|g| (g.service_interface.index, &g.service_interface)).collect()
-}
-
-/// Takes away what an agent before this one left: first nothing answers for it any more, then it
-/// goes off the interfaces, then out of the maps. Says what it was.
-async fn take_away(
-    plane: &BpfPlane,
-    addresses: &Addresses,
-    config: &Config,
-) -> anyhow::Result<Vec<String>> {
-    let stale = plane.take_over()?;
-    let mut removed = Vec::new();
-    for entry in &stale {
-        addresses.remove(entry.ifindex, entry.address).await?;
-        removed.push(entry.address.to_string());
-    }
-    removed.extend(take_off_marked(addresses, config).await?);
-    plane.remove(&stale)?;
-    Ok(removed)
-}
-
-/// Takes off the addresses that carry this program's mark, whatever the maps say.
-async fn take_off_marked(addresses: &Addresses, config: &Config) -> anyhow::Result<Vec<String>> {
-    let mut removed = Vec::new();
-    for (&index, interface) in &service_interfaces(config) {
-        for address in addresses.ours(index).await? {
-            addresses.remove(index, address).await?;
-            removed.push(format!("{address} on {}", interface.name));
-        }
-    }
-    Ok(removed)
 }
 
 /// Whether a group sends notifications whose receivers have to know when they were sent.

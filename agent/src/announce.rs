@@ -7,8 +7,9 @@ mod packet_socket;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
 
 pub use frame::{ArpForm, gratuitous_arp, neighbour_advertisement};
 pub use packet_socket::PacketSocket;
@@ -18,9 +19,17 @@ use rais_common::time::Time;
 use crate::clock;
 use crate::config::checked::Interface;
 
-/// Most addresses that wait to be announced. What does not fit is dropped and counted; owners
-/// repeat their announcements.
-const WAITING_LIMIT: usize = 16_384;
+/// Most addresses that wait to be announced: twice as many as there can be. What does not fit is
+/// dropped and counted; owners repeat their announcements.
+const WAITING_LIMIT: usize = 2 * rais_common::maps::MAX_ADDRESSES as usize;
+
+/// Most lists of addresses that wait.
+const LISTS_LIMIT: usize = 4_096;
+
+/// So many frames at most are handed to the interface in so much time, and with one system call:
+/// everybody on the network has to take all of them.
+const FRAMES: usize = 256;
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// An announcer could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -58,10 +67,10 @@ pub struct Announcer {
     counts: Arc<Counts>,
 }
 
-/// An address that waits for its turn.
+/// Addresses that wait for their turn.
 #[derive(Debug)]
 struct Waiting {
-    address: IpAddr,
+    addresses: Vec<IpAddr>,
     until: Time,
 }
 
@@ -70,19 +79,29 @@ struct Counts {
     sent: AtomicU64,
     failed: AtomicU64,
     dropped: AtomicU64,
+    /// Addresses in the queue.
+    waiting: AtomicUsize,
 }
 
 impl Announcer {
     /// Opens a packet socket on `interface`, in the network namespace of this thread, and starts
-    /// the thread.
+    /// the thread. With `all_multicast` the interface takes in the frames of all multicast groups
+    /// meanwhile: neighbour solicitations for addresses that are on no interface are among them.
     ///
     /// # Errors
     /// [`AnnounceError`]: there is no announcer.
-    pub fn start(interface: &Interface) -> Result<Self, AnnounceError> {
-        let socket = PacketSocket::open_to_send(interface.index).map_err(|source| {
-            AnnounceError::Socket { interface: interface.name.clone(), source }
+    pub fn start(interface: &Interface, all_multicast: bool) -> Result<Self, AnnounceError> {
+        let socket = PacketSocket::open_to_send(interface.index).and_then(|socket| {
+            if all_multicast {
+                socket.take_all_multicast(interface.index)?;
+            }
+            Ok(socket)
+        });
+        let socket = socket.map_err(|source| AnnounceError::Socket {
+            interface: interface.name.clone(),
+            source,
         })?;
-        let (queue, waiting) = sync_channel(WAITING_LIMIT);
+        let (queue, waiting) = sync_channel(LISTS_LIMIT);
         let counts = Arc::new(Counts::default());
         let work = Work {
             socket,
@@ -101,13 +120,12 @@ impl Announcer {
     /// dropped. What has not left before `until`, the end of the lease, is dropped too: an agent
     /// that was paused must not announce what it has lost.
     pub fn announce(&self, addresses: Vec<IpAddr>, until: Time) {
-        for address in addresses {
-            match self.queue.try_send(Waiting { address, until }) {
-                Ok(()) => {}
-                Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                    self.counts.dropped.fetch_add(1, Ordering::Relaxed);
-                }
-            }
+        let count = addresses.len();
+        let before = self.counts.waiting.fetch_add(count, Ordering::Relaxed);
+        let room = before.saturating_add(count) <= WAITING_LIMIT;
+        if !room || self.queue.try_send(Waiting { addresses, until }).is_err() {
+            self.counts.waiting.fetch_sub(count, Ordering::Relaxed);
+            self.counts.left_out(count);
         }
     }
 
@@ -130,42 +148,80 @@ struct Work {
     counts: Arc<Counts>,
 }
 
+#[allow(clippy::disallowed_methods, reason = "it is to pass: nothing is waited for")]
+fn pause(span: Duration) {
+    std::thread::sleep(span);
+}
+
+impl Counts {
+    fn left_out(&self, addresses: usize) {
+        let addresses = u64::try_from(addresses).unwrap_or(u64::MAX);
+        self.dropped.fetch_add(addresses, Ordering::Relaxed);
+    }
+}
+
 impl Work {
     fn run(&self, waiting: &Receiver<Waiting>) {
         let mut failing = false;
-        while let Ok(Waiting { address, until }) = waiting.recv() {
-            if clock::now() >= until {
-                self.counts.dropped.fetch_add(1, Ordering::Relaxed);
-                continue;
-            }
-            let result = self.announce(address);
-            // Once per occurrence: an interface that is down fails for every address.
-            match &result {
-                Err(e) if !failing => {
-                    tracing::warn!(interface = self.interface, %address, "announcement: {e}");
+        let mut next = clock::now();
+        while let Ok(Waiting { addresses, until }) = waiting.recv() {
+            // Both forms of ARP, since some neighbours heed only one of them. First one for each
+            // address, then the other: where there are many, none waits for the second of another.
+            for round in [ArpForm::Request, ArpForm::Reply] {
+                for some in addresses.chunks(FRAMES) {
+                    let frames: Vec<_> =
+                        some.iter().filter_map(|&a| self.frame(round, a)).collect();
+                    if frames.is_empty() {
+                        continue;
+                    }
+                    pause(next.since(clock::now()));
+                    if clock::now() >= until {
+                        let first = round == ArpForm::Request;
+                        self.counts.left_out(if first { some.len() } else { 0 });
+                        continue;
+                    }
+                    next = clock::now() + PAUSE;
+                    failing = self.send(&frames, failing);
                 }
-                Ok(()) | Err(_) => {}
             }
-            failing = result.is_err();
+            self.counts.waiting.fetch_sub(addresses.len(), Ordering::Relaxed);
         }
     }
 
-    /// One address: both forms of ARP, since some neighbours heed only one of them, or a
-    /// neighbour advertisement.
-    fn announce(&self, address: IpAddr) -> io::Result<()> {
-        match address {
-            IpAddr::V4(address) => {
-                self.send(&gratuitous_arp(ArpForm::Request, self.mac, address))?;
-                self.send(&gratuitous_arp(ArpForm::Reply, self.mac, address))
+    /// What announces an address in this round.
+    fn frame(&self, round: ArpForm, address: IpAddr) -> Option<Vec<u8>> {
+        match (address, round) {
+            (IpAddr::V4(address), form) => Some(gratuitous_arp(form, self.mac, address).into()),
+            (IpAddr::V6(address), ArpForm::Request) => {
+                Some(neighbour_advertisement(self.mac, address).into())
             }
-            IpAddr::V6(address) => self.send(&neighbour_advertisement(self.mac, address)),
+            (IpAddr::V6(_), ArpForm::Reply) => None,
         }
     }
 
-    fn send(&self, frame: &[u8]) -> io::Result<()> {
-        let result = self.socket.send(frame);
-        let count = if result.is_ok() { &self.counts.sent } else { &self.counts.failed };
-        count.fetch_add(1, Ordering::Relaxed);
-        result
+    /// Sends these. Tells whether the interface takes none; said once per occurrence: one that is
+    /// down fails for every address.
+    fn send(&self, frames: &[Vec<u8>], mut failing: bool) -> bool {
+        let mut rest = frames;
+        while !rest.is_empty() {
+            let (sent, error) = match self.socket.send_all(rest) {
+                Ok(sent) => (sent, None),
+                Err(e) => (0, Some(e)),
+            };
+            self.counts.sent.fetch_add(u64::try_from(sent).unwrap_or(0), Ordering::Relaxed);
+            let mut done = sent;
+            if let Some(error) = error {
+                if !failing {
+                    tracing::warn!(interface = self.interface, "announcement: {error}");
+                }
+                self.counts.failed.fetch_add(1, Ordering::Relaxed);
+                done += 1;
+                failing = true;
+            } else {
+                failing = false;
+            }
+            rest = rest.get(done.max(1)..).unwrap_or_default();
+        }
+        failing
     }
 }

@@ -5,6 +5,7 @@
 //! there was no mistake at all.
 
 mod agent;
+pub(crate) mod arp_ignore;
 pub mod checked;
 mod duration;
 pub mod facts;
@@ -14,6 +15,7 @@ mod loads;
 mod mistakes;
 mod name_service;
 mod objects;
+mod range;
 mod reader;
 mod traps;
 mod tsig;
@@ -33,8 +35,9 @@ use reader::{At, Document, Section};
 /// Most groups one agent can be in.
 pub const MAX_GROUPS: usize = 64;
 
-/// Most service addresses one group can have, preferred and floating together.
-pub const MAX_GROUP_ADDRESSES: usize = 1_024;
+/// Most service addresses of all groups together, preferred and floating: as many as one machine
+/// can hold.
+pub const MAX_ADDRESSES: usize = rais_common::maps::MAX_ADDRESSES as usize;
 
 /// A file larger than this is not a configuration.
 const MAX_FILE: u64 = 4 << 20;
@@ -120,6 +123,13 @@ fn whole(root: Section<'_>, facts: &dyn Facts) -> Option<Config> {
         sections.into_iter().take(MAX_GROUPS).map(|section| group::read(section, facts)).collect();
     let host = raw.host_id.or_else(|| groups.first().and_then(group::Raw::control_address));
     duplicates(&root, &groups);
+    if let Some(At { offset, .. }) =
+        groups.iter().flat_map(group::Raw::service_addresses).nth(MAX_ADDRESSES)
+    {
+        let message =
+            format!("more than {MAX_ADDRESSES} service addresses, which is what a host can hold");
+        root.document().mistake(offset, message);
+    }
     for group in &groups {
         group.check_not_host(host, root.document());
     }
@@ -139,6 +149,7 @@ fn duplicates(root: &Section<'_>, groups: &[group::Raw<'_>]) {
     let mut multicast = BTreeMap::new();
     let mut service = BTreeMap::new();
     let mut listen = BTreeMap::new();
+    let mut twice = None;
     for group in groups {
         if let Some(At { value, offset }) = group.name {
             document.once(&mut names, value, offset, |first| {
@@ -159,9 +170,14 @@ fn duplicates(root: &Section<'_>, groups: &[group::Raw<'_>]) {
         for At { value, offset } in group.service_addresses() {
             // Where the interface is unknown, a duplicate within the group still shows.
             let scope = interface.unwrap_or_else(|| group.name.map_or("", |name| name.value));
-            document.once(&mut service, (scope, value), offset, |first| {
+            // Once for an entry that stands for many.
+            if twice == Some(offset) {
+                continue;
+            }
+            let seen = document.once(&mut service, (scope, value), offset, |first| {
                 format!("{value} is a service address already, in line {first}")
             });
+            twice = seen.then_some(offset).or(twice);
         }
     }
 }

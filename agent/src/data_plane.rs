@@ -30,11 +30,29 @@ pub trait DataPlane: Send {
     /// The address may still be answered for: revoke the lease.
     fn fence(&mut self, address: IpAddr) -> Result<(), DataPlaneError>;
 
+    /// As [`fence`](Self::fence), of many.
+    ///
+    /// # Errors
+    /// Some may still be answered for: revoke the lease.
+    fn fence_all(&mut self, addresses: &[IpAddr]) -> Result<(), DataPlaneError> {
+        addresses.iter().try_for_each(|&address| self.fence(address))
+    }
+
     /// Answer for this address while the lease lives.
     ///
     /// # Errors
     /// The address is not answered for.
     fn open(&mut self, address: IpAddr) -> Result<(), DataPlaneError>;
+
+    /// As [`open`](Self::open), of many.
+    ///
+    /// # Errors
+    /// The place of the first that failed, which is not answered for. Those before it are; those
+    /// behind it were not tried.
+    fn open_all(&mut self, addresses: &[IpAddr]) -> Result<(), (usize, DataPlaneError)> {
+        let mut each = addresses.iter().enumerate();
+        each.try_for_each(|(n, &address)| self.open(address).map_err(|error| (n, error)))
+    }
 
     /// This address is none of this host's any more; packets for it pass untouched.
     ///

@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use rais_common::maps::MAX_ADDRESSES;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio::sync::watch;
@@ -12,8 +13,10 @@ use tokio::sync::watch;
 use crate::clock;
 use crate::group::Reason;
 
-/// How many records an [`EventLog`] keeps.
+/// How many records an [`EventLog`] keeps, and how many more for each service address: an order,
+/// an acquisition and a release.
 pub const KEPT: usize = 4_096;
+const KEPT_EACH: usize = 3;
 
 /// Something that happened. What does not apply is left out of the JSON form.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -167,12 +170,13 @@ pub fn rfc3339(wall_nanos: u64) -> String {
         .map_or_else(|e| e.to_string(), |time| format!("{time:.6}"))
 }
 
-/// The last [`KEPT`] events. Writers never wait for readers: a reader that is too slow misses
+/// The last events. Writers never wait for readers: a reader that is too slow misses
 /// events and is told how many.
 #[derive(Debug)]
 pub struct EventLog {
     /// See [`EventLog::id`].
     id: u64,
+    most: usize,
     kept: Mutex<VecDeque<Arc<Event>>>,
     /// Sequence number of the latest event.
     latest: watch::Sender<u64>,
@@ -180,7 +184,7 @@ pub struct EventLog {
 
 impl Default for EventLog {
     fn default() -> Self {
-        Self { id: clock::wall_nanos(), kept: Mutex::default(), latest: watch::Sender::new(0) }
+        Self::for_addresses(0)
     }
 }
 
@@ -194,10 +198,22 @@ pub struct Page {
 }
 
 impl EventLog {
-    /// An empty log.
+    /// An empty log, of [`KEPT`] events.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty log for groups with so many service addresses, which may all move at once: more
+    /// than [`KEPT`] events.
+    #[must_use]
+    pub fn for_addresses(addresses: usize) -> Self {
+        Self {
+            id: clock::wall_nanos(),
+            most: KEPT + KEPT_EACH * addresses.min(MAX_ADDRESSES as usize),
+            kept: Mutex::default(),
+            latest: watch::Sender::new(0),
+        }
     }
 
     /// Tells this log from that of an agent that ran before or will run later: sequence numbers
@@ -214,7 +230,7 @@ impl EventLog {
             let mut kept = self.lock();
             event.seq = kept.back().map_or(1, |last| last.seq.saturating_add(1));
             let seq = event.seq;
-            if kept.len() >= KEPT {
+            if kept.len() >= self.most {
                 kept.pop_front();
             }
             kept.push_back(Arc::new(event));
@@ -288,6 +304,12 @@ mod tests {
         let page = log.after(3, KEPT * 2);
         assert_eq!((page.missed, page.events.len()), (7, KEPT));
         assert_eq!(page.events[0].seq, 11);
+
+        let log = EventLog::for_addresses(10);
+        for _ in 0..KEPT * 2 {
+            log.push(event("leader"));
+        }
+        assert_eq!(log.after(0, usize::MAX).events.len(), KEPT + 30);
     }
 
     #[tokio::test]

@@ -342,6 +342,11 @@ impl Group {
                 self.changed = true;
                 self.holdings.release_all(now, Reason::Shutdown, out);
             }
+            Event::Together(events) => {
+                for event in events {
+                    self.apply(now, event, out);
+                }
+            }
             Event::Conflict { address, mac } => {
                 if self.holdings.epoch(address).is_some() {
                     self.holdings.announce_again(now, |a| a == address);

@@ -10,6 +10,7 @@
 pub mod dns;
 pub mod driver;
 pub mod link;
+mod prearm;
 pub mod receive;
 mod reports;
 pub mod scripts;
@@ -27,10 +28,10 @@ use rais_common::time::Time;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::addresses::Addresses;
+use crate::addresses::{Addresses, Place};
 use crate::announce::{AnnounceError, Announcer};
 use crate::clock;
-use crate::config::checked;
+use crate::config::checked::{self, AddressMode};
 use crate::data_plane::DataPlane;
 use crate::events::EventLog;
 use crate::group::{Event, Group, HostId, MoveRefusal, View};
@@ -152,7 +153,10 @@ fn surroundings(group: &checked::Group) -> Surroundings {
         group: group.settings.name.clone(),
         host: group.settings.host,
         interface: group.service_interface.name.clone(),
-        ifindex: group.service_interface.index,
+        place: match group.address_mode {
+            AddressMode::Interface => Place::Interface(group.service_interface.index),
+            AddressMode::Route { .. } => Place::Route,
+        },
         scripts: group.scripts.clone(),
     }
 }
@@ -179,10 +183,13 @@ impl Monitor {
         let received = sockets.counters();
         let sockets = Arc::new(Mutex::new(sockets));
         let transmitter = Transmitter::open(group.address, &group.control_interfaces)?;
-        let announcer = Announcer::start(&group.service_interface)?;
+        // Nobody else asks the interface for the multicast groups of addresses it does not have.
+        let routes = matches!(group.address_mode, AddressMode::Route { .. });
+        let announcer = Announcer::start(&group.service_interface, routes)?;
         let events = events(&inbox);
         let around = surroundings(group);
-        let scripts = Scripts::start(means.runtime, around, means.addresses, Arc::clone(&events));
+        let addresses = means.addresses.clone();
+        let scripts = Scripts::start(means.runtime, around, addresses, Arc::clone(&events));
         let service = group.dns.as_ref();
         let names =
             service.map(|dns| dns::start(means.runtime, group, dns, Arc::clone(&means.log)));
@@ -207,6 +214,7 @@ impl Monitor {
             complained: false,
             measures: Arc::clone(&measures),
             due: None,
+            armed: driver::Armed::default(),
         };
         let realtime = means.realtime;
         // The driver last: what fails before it has done nothing yet.
@@ -215,6 +223,10 @@ impl Monitor {
             driver::offer(&arrivals, event)
         })?;
         let ended = spawn(&name, driver, realtime, means.ended)?;
+        if matches!(group.address_mode, AddressMode::Route { prearm: true }) {
+            let arming = prearm::run(name.clone(), inbox.clone(), means.addresses);
+            means.runtime.spawn(arming);
+        }
         let speaker = Speaker { group: name.clone(), host, engine: means.engine };
         let traps = Traps::start(means.runtime, group.traps.as_ref(), &speaker);
         let readers = Readers { log: means.log, scripts, measures: Arc::clone(&measures), traps };

@@ -18,7 +18,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns};
-use rais::addresses::{AddressError, Addresses};
+use rais::addresses::{AddressError, Addresses, Place};
 use rais::announce::{Announcer, ArpForm, PacketSocket, gratuitous_arp, neighbour_advertisement};
 use rais::clock;
 use rais::config::checked::{Interface, Scripts as ScriptFiles};
@@ -134,14 +134,21 @@ fn addresses_come_and_go_and_are_known_as_ours() {
         let index = eth0().index;
         let addresses = Addresses::connect(runtime.handle()).unwrap();
         runtime.block_on(async {
-            assert_eq!(addresses.ours(index).await.unwrap(), Vec::<IpAddr>::new());
+            assert_eq!(
+                addresses.ours(Place::Interface(index)).await.unwrap(),
+                Vec::<IpAddr>::new()
+            );
             for address in [four, six] {
-                addresses.add(index, address).await.unwrap();
+                addresses.add(Place::Interface(index), address).await.unwrap();
                 UdpSocket::bind((address, 0)).expect("usable at once");
-                addresses.add(index, address).await.expect("it is there already");
+                addresses.add(Place::Interface(index), address).await.expect("it is there already");
             }
-            assert_eq!(addresses.ours(index).await.unwrap(), [four, six]);
-            assert_eq!(addresses.ours(1).await.unwrap(), Vec::<IpAddr>::new(), "those of lo");
+            assert_eq!(addresses.ours(Place::Interface(index)).await.unwrap(), [four, six]);
+            assert_eq!(
+                addresses.ours(Place::Interface(1)).await.unwrap(),
+                Vec::<IpAddr>::new(),
+                "those of lo"
+            );
         });
         let shown = pair.show();
         let line = |address: &str| shown.lines().find(|l| l.contains(address)).expect("shown");
@@ -151,16 +158,25 @@ fn addresses_come_and_go_and_are_known_as_ours() {
 
         runtime.block_on(async {
             for address in [four, six] {
-                addresses.remove(index, address).await.unwrap();
+                addresses.remove(Place::Interface(index), address).await.unwrap();
                 assert!(UdpSocket::bind((address, 0)).is_err(), "gone at once");
-                addresses.remove(index, address).await.expect("it is gone already");
+                addresses
+                    .remove(Place::Interface(index), address)
+                    .await
+                    .expect("it is gone already");
             }
             let operators = [ip("192.0.2.1"), ip("2001:db8::1")];
             for address in operators {
-                addresses.remove(index, address).await.expect("not a host address: not there");
+                addresses
+                    .remove(Place::Interface(index), address)
+                    .await
+                    .expect("not a host address: not there");
                 UdpSocket::bind((address, 0)).expect("what the operator put there stays");
             }
-            assert_eq!(addresses.ours(index).await.unwrap(), Vec::<IpAddr>::new());
+            assert_eq!(
+                addresses.ours(Place::Interface(index)).await.unwrap(),
+                Vec::<IpAddr>::new()
+            );
         });
     });
 }
@@ -174,13 +190,13 @@ fn errors_name_address_and_interface() {
     Pair::within(&pair.near, || {
         let runtime = runtime();
         let addresses = Addresses::connect(runtime.handle()).unwrap();
-        let four = ip("192.0.2.101");
-        let error = runtime.block_on(addresses.add(999, four)).unwrap_err();
-        assert!(matches!(error, AddressError::Add { ifindex: 999, .. }), "{error:?}");
+        let (four, gone) = (ip("192.0.2.101"), Place::Interface(999));
+        let error = runtime.block_on(addresses.add(gone, four)).unwrap_err();
+        assert!(matches!(error, AddressError::Add { place, .. } if place == gone), "{error:?}");
         let expected = "add 192.0.2.101 to interface 999: No such device";
         assert!(error.to_string().starts_with(expected), "{error}");
-        let error = runtime.block_on(addresses.remove(999, four)).unwrap_err();
-        assert!(matches!(error, AddressError::Remove { ifindex: 999, .. }), "{error:?}");
+        let error = runtime.block_on(addresses.remove(gone, four)).unwrap_err();
+        assert!(matches!(error, AddressError::Remove { place, .. } if place == gone), "{error:?}");
     });
 }
 
@@ -210,7 +226,7 @@ fn announcements_arrive_as_both_forms_of_arp_and_as_advertisement() {
     });
     let (interface, announcer) = Pair::within(&pair.near, || {
         let interface = eth0();
-        let announcer = Announcer::start(&interface).unwrap();
+        let announcer = Announcer::start(&interface, false).unwrap();
         (interface, announcer)
     });
     announcer.announce(vec![ip("192.0.2.101"), ip("2001:db8::101"), ip("192.0.2.102")], Time::END);
@@ -257,7 +273,7 @@ fn neighbours_believe_the_announcements() {
     }
     let interface = Pair::within(&pair.near, || {
         let interface = eth0();
-        let announcer = Announcer::start(&interface).unwrap();
+        let announcer = Announcer::start(&interface, false).unwrap();
         announcer.announce(vec![ip("192.0.2.101"), ip("2001:db8::101")], Time::END);
         interface
     });
@@ -281,7 +297,7 @@ fn announcing_on_a_dead_interface_is_counted() {
         return;
     }
     let pair = Pair::new("dead");
-    let announcer = Pair::within(&pair.near, || Announcer::start(&eth0()).unwrap());
+    let announcer = Pair::within(&pair.near, || Announcer::start(&eth0(), false).unwrap());
     run(&format!("ip -n {} link set eth0 down", pair.near));
     announcer.announce(vec![ip("192.0.2.101"); 3], Time::END);
     let end = clock::now() + LONG;
@@ -290,7 +306,7 @@ fn announcing_on_a_dead_interface_is_counted() {
         std::thread::yield_now();
     }
     let missing = Interface { index: 999, ..Pair::within(&pair.near, eth0) };
-    assert!(Pair::within(&pair.near, || Announcer::start(&missing)).is_err());
+    assert!(Pair::within(&pair.near, || Announcer::start(&missing, false)).is_err());
 }
 
 /// An address that is to be taken over waits for this.
@@ -340,11 +356,13 @@ fn a_thousand_addresses_come_and_go_together() {
             clock::now().since(begun)
         };
         let put = carry_out(|address| Job::Configure { address, epoch: 1 });
-        let mut ours = runtime.block_on(addresses.ours(eth0().index)).unwrap();
+        let mut ours = runtime.block_on(addresses.ours(Place::Interface(eth0().index))).unwrap();
         ours.sort_unstable();
         assert_eq!(ours, all);
         let taken = carry_out(|address| Job::Deconfigure { address, epoch: 1 });
-        assert!(runtime.block_on(addresses.ours(eth0().index)).unwrap().is_empty());
+        assert!(
+            runtime.block_on(addresses.ours(Place::Interface(eth0().index))).unwrap().is_empty()
+        );
         println!("1,000 IPv4 addresses: put in place in {put:?}, taken off in {taken:?}");
     });
 }
@@ -360,11 +378,15 @@ fn room(
         group: "web".to_owned(),
         host: HostId(ip("10.77.0.1")),
         interface: interface.name,
-        ifindex: interface.index,
+        place: Place::Interface(interface.index),
         scripts: ScriptFiles::default(),
     };
     let (sender, events) = sync_channel(limit);
-    let sink = Arc::new(move |event| sender.try_send((clock::now(), event)).unwrap());
+    let sink = Arc::new(move |event| {
+        let now = clock::now();
+        let all = if let Event::Together(all) = event { all } else { vec![event] };
+        all.into_iter().for_each(|event| sender.try_send((now, event)).unwrap());
+    });
     (Scripts::start(runtime.handle(), surroundings, addresses, sink), events)
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::SHUTDOWN_EXTRA;
 use super::boot;
 use super::control::{Control, Running};
+use super::leftovers;
 use super::quiesced::Quiesced;
 use crate::config::checked::{Config, Interface};
 use crate::data_plane::bpf::{self, Attachment, BpfError, BpfPlane, Mode, Place};
@@ -79,6 +80,11 @@ impl<'a> Trail<'a> {
             tracing::warn!("undoing the start: {error}");
         }
         drop(groups);
+        if self.plane.is_some()
+            && let Err(error) = leftovers::disarm(self.config).await
+        {
+            tracing::warn!("undoing the start: {error}");
+        }
         if let Some((plane, place)) = self.plane {
             let undone = if self.adopted {
                 self.attached.iter().try_for_each(|interface| plane.detach(interface))

@@ -1,11 +1,12 @@
 //! One `AF_PACKET` socket on one interface.
 
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::mem::size_of;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{MsgFlags, MultiHeaders, sendmmsg};
 use socket2::{Domain, SockAddr, SockAddrStorage, Socket, Type};
 
 /// Sends and receives whole Ethernet frames on one interface, past the network stack. What
@@ -46,6 +47,43 @@ impl PacketSocket {
     /// queue is full; `EMSGSIZE` where the frame is longer than the interface takes.
     pub fn send(&self, frame: &[u8]) -> io::Result<()> {
         (&self.socket).write(frame).map(|_| ())
+    }
+
+    /// Sends frames, as [`send`](Self::send) does one, with one system call; how many of them left.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send), where the first did not leave.
+    pub(super) fn send_all(&self, frames: &[Vec<u8>]) -> io::Result<usize> {
+        let count = frames.len();
+        let mut headers = MultiHeaders::<()>::preallocate(count, None);
+        let parts: Vec<[IoSlice<'_>; 1]> = frames.iter().map(|f| [IoSlice::new(f)]).collect();
+        let fd = self.socket.as_raw_fd();
+        let sent = sendmmsg(fd, &mut headers, &parts, vec![None; count], [], MsgFlags::empty())?;
+        Ok(sent.count())
+    }
+
+    /// The interface with this index takes in the frames of all multicast groups for as long as
+    /// this is open.
+    pub(super) fn take_all_multicast(&self, ifindex: u32) -> io::Result<()> {
+        let index =
+            i32::try_from(ifindex).map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
+        let kind = u16::try_from(libc::PACKET_MR_ALLMULTI).map_err(io::Error::other)?;
+        let wanted =
+            libc::packet_mreq { mr_ifindex: index, mr_type: kind, mr_alen: 0, mr_address: [0; 8] };
+        let length =
+            libc::socklen_t::try_from(size_of::<libc::packet_mreq>()).map_err(io::Error::other)?;
+        #[allow(unsafe_code, reason = "neither socket2 nor nix has a name for this option")]
+        // SAFETY: the kernel reads a `packet_mreq` of this length, which lives until it returns.
+        let result = unsafe {
+            libc::setsockopt(
+                self.socket.as_raw_fd(),
+                libc::SOL_PACKET,
+                libc::PACKET_ADD_MEMBERSHIP,
+                (&raw const wanted).cast(),
+                length,
+            )
+        };
+        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
     /// Waits at most `limit` for a frame and puts it into `buffer`; what does not fit is cut off.

@@ -90,6 +90,8 @@ pub struct Group {
     pub control_interfaces: Vec<Interface>,
     /// Where clients are.
     pub service_interface: Interface,
+    /// How addresses are held.
+    pub address_mode: AddressMode,
     /// How messages are protected.
     pub seal: Seal,
     /// `[[group.test]]`
@@ -102,6 +104,19 @@ pub struct Group {
     pub dns: Option<NameService>,
     /// `[group.traps]`
     pub traps: Option<Traps>,
+}
+
+/// `address_mode` and `prearm`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressMode {
+    /// On the service interface.
+    Interface,
+    /// As local routes on `lo`.
+    Route {
+        /// Every host has the routes of all addresses of the group beforehand, so that taking one
+        /// over is a matter of the data plane alone.
+        prearm: bool,
+    },
 }
 
 /// How messages are protected.

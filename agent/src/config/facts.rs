@@ -65,6 +65,9 @@ pub trait Facts {
     /// Why there are none to be had, in words.
     fn certificates(&self, path: &Path) -> Result<Vec<CertificateDer<'static>>, String>;
 
+    /// The interfaces on which the kernel answers ARP for any address of this host.
+    fn answering_arp(&self) -> Vec<String>;
+
     /// The effective user id of this process.
     fn user(&self) -> u32;
 }
@@ -150,6 +153,10 @@ impl Facts for Machine {
             return Err("no certificate in it".to_owned());
         }
         Ok(certificates)
+    }
+
+    fn answering_arp(&self) -> Vec<String> {
+        super::arp_ignore::answering(&[])
     }
 
     fn user(&self) -> u32 {

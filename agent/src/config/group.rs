@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::MAX_GROUP_ADDRESSES;
-use super::checked::{Group, Interface, Load, Scripts, Seal, Test, Traps};
+use super::checked::{AddressMode, Group, Interface, Load, Scripts, Seal, Test, Traps};
 use super::duration::{self, show};
 use super::facts::Facts;
 use super::keys;
 use super::loads;
 use super::name_service;
 use super::objects;
+use super::range;
 use super::reader::{At, Document, Section};
 use super::traps;
 use crate::group::{Balance, Failback, HostId, Placement, Role, Settings};
@@ -31,6 +31,7 @@ pub(super) struct Raw<'a> {
     pub(super) address: Option<At<SocketAddr>>,
     pub(super) control_interfaces: Vec<At<Interface>>,
     pub(super) service_interface: Option<Interface>,
+    address_mode: AddressMode,
     seal: Option<Seal>,
     preferred: Vec<At<IpAddr>>,
     floating: Vec<At<IpAddr>>,
@@ -120,6 +121,7 @@ impl Raw<'_> {
             address: self.address?.value,
             control_interfaces,
             service_interface: self.service_interface?,
+            address_mode: self.address_mode,
             seal: self.seal?,
             tests: self.tests,
             loads: self.loads,
@@ -154,17 +156,8 @@ pub(super) fn read<'a>(section: Section<'a>, facts: &dyn Facts) -> Raw<'a> {
     let service_interface = service_interface(&section, facts);
     let service_name = service_interface.as_ref().map(|interface| interface.name.as_str());
     let policy = policy(&section);
-    let preferred = service_addresses(&section, "preferred");
-    let floating = service_addresses(&section, "floating");
-    if let Some(extra) = preferred.iter().chain(&floating).nth(MAX_GROUP_ADDRESSES) {
-        section.document().mistake(
-            extra.offset,
-            format!(
-                "more than {MAX_GROUP_ADDRESSES} service addresses, preferred and floating, in one \
-                 group; make several groups"
-            ),
-        );
-    }
+    let preferred = range::service_addresses(&section, "preferred");
+    let floating = range::service_addresses(&section, "floating");
     if let (Role::Observer, Some(at)) = (policy.role, preferred.first()) {
         section.document().mistake(
             at.offset,
@@ -177,6 +170,7 @@ pub(super) fn read<'a>(section: Section<'a>, facts: &dyn Facts) -> Raw<'a> {
         name: name(&section),
         address,
         control_interfaces,
+        address_mode: address_mode(&section, facts),
         seal: keys::read(&section, facts),
         preferred,
         floating,
@@ -189,19 +183,33 @@ pub(super) fn read<'a>(section: Section<'a>, facts: &dyn Facts) -> Raw<'a> {
         traps: traps::read(&section, facts),
         service_interface,
     };
-    not_in_this_version(&section);
     section.finish();
     raw
 }
 
-/// Keys whose features are not there: refused rather than ignored. What they are by default is
-/// accepted.
-fn not_in_this_version(section: &Section<'_>) {
-    if !section.later_value("address_mode", &["route"]) {
-        section.choice("address_mode", &[("interface", ())]);
+/// With `prearm` each address is on all hosts, of which one only may answer for it.
+fn address_mode(section: &Section<'_>, facts: &dyn Facts) -> AddressMode {
+    let route = section.choice("address_mode", &[("interface", false), ("route", true)]);
+    let prearm = section.boolean("prearm").filter(|at| at.value);
+    if let (Some(at), false) = (prearm, route.is_some_and(|at| at.value)) {
+        let message = "`prearm` needs `address_mode = \"route\"` beside it";
+        section.document().mistake(at.offset, message);
+    } else if let Some(at) = prearm {
+        let answering = facts.answering_arp();
+        if !answering.is_empty() {
+            section.document().mistake(
+                at.offset,
+                format!(
+                    "`prearm` puts every address of the group on this host, and its kernel would \
+                     answer ARP for them on {}; set net.ipv4.conf.all.arp_ignore=1",
+                    answering.join(", ")
+                ),
+            );
+        }
     }
-    if let Some(At { value: true, .. }) = section.boolean("prearm") {
-        section.later("prearm");
+    match route {
+        Some(At { value: true, .. }) => AddressMode::Route { prearm: prearm.is_some() },
+        Some(_) | None => AddressMode::Interface,
     }
 }
 
@@ -301,26 +309,6 @@ fn service_interface(section: &Section<'_>, facts: &dyn Facts) -> Option<Interfa
             section.document().mistake(name.offset, format!("`service_interface`: {message}"));
         })
         .ok()
-}
-
-/// The addresses under `key`. Duplicates are found later, across all groups.
-fn service_addresses(section: &Section<'_>, key: &'static str) -> Vec<At<IpAddr>> {
-    let addresses = section.list::<IpAddr>(key, "an IP address in quotes, without a prefix");
-    for At { value, offset } in &addresses {
-        let problem = match value {
-            ip if ip.is_multicast() => "a multicast address",
-            ip if ip.is_unspecified() => "the unspecified address",
-            ip if ip.is_loopback() => "a loopback address",
-            IpAddr::V4(v4) if v4.is_broadcast() => "the broadcast address",
-            IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => "an IPv4-mapped address",
-            IpAddr::V4(_) | IpAddr::V6(_) => continue,
-        };
-        section.document().mistake(
-            *offset,
-            format!("`{key}`: {value} is {problem}; expected a unicast address that clients use"),
-        );
-    }
-    addresses
 }
 
 fn timing(section: &Section<'_>) -> Timing {

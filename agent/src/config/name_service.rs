@@ -28,6 +28,9 @@ const MAX_TTL: Duration = Duration::from_hours(24);
 /// Most name servers of a zone, and most addresses to listen on.
 const MAX_SERVERS: usize = 16;
 
+/// Most service addresses of a group that keeps a zone: an answer with all of them fits.
+const MAX_ADDRESSES: usize = 1_024;
+
 /// Deadline of the reload command.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -57,6 +60,15 @@ pub(super) fn read(
     facts: &dyn Facts,
 ) -> Option<Raw> {
     let section = group.table("dns", "[group.dns]")?;
+    if let Some(extra) = addresses.get(MAX_ADDRESSES) {
+        section.document().mistake(
+            extra.offset,
+            format!(
+                "more than {MAX_ADDRESSES} service addresses in a group with [group.dns]: an answer \
+                 has no room for them; make several groups"
+            ),
+        );
+    }
     let zone = zone(&section);
     let name = name(&section, zone.as_ref());
     let ttl = ttl(&section);

@@ -45,18 +45,21 @@ impl<'a> Document<'a> {
         self.found.borrow_mut().push(Mistake { position, message: message.into() });
     }
 
-    /// Notes a mistake where `key` was seen before; `message` is given the line of the first.
+    /// Notes a mistake where `key` was seen before, and tells so; `message` is given the line of
+    /// the first.
     pub(super) fn once<K: Ord>(
         &self,
         seen: &mut BTreeMap<K, usize>,
         key: K,
         offset: usize,
         message: impl FnOnce(usize) -> String,
-    ) {
-        match seen.get(&key) {
-            Some(&first) => self.mistake(offset, message(position(self.text, first).0)),
+    ) -> bool {
+        let first = seen.get(&key).copied();
+        match first {
+            Some(first) => self.mistake(offset, message(position(self.text, first).0)),
             None => drop(seen.insert(key, offset)),
         }
+        first.is_some()
     }
 
     pub(super) fn into_mistakes(self) -> Vec<Mistake> {
@@ -306,14 +309,6 @@ impl<'a> Section<'a> {
             }
         }
         sections
-    }
-
-    /// A key whose feature is not in this version: refused rather than ignored.
-    pub(super) fn later(&self, key: &'static str) {
-        if let Some(value) = self.get(key) {
-            let message = format!("`{key}` in {} is not available in this version", self.name);
-            self.document.mistake(value.span().start, message);
-        }
     }
 
     /// A value of `key` whose feature is not in this version. Tells whether it is there.

@@ -78,6 +78,10 @@ impl Facts for Fake {
         if found { Ok(vec![CertificateDer::from(vec![1])]) } else { Err("not there".to_owned()) }
     }
 
+    fn answering_arp(&self) -> Vec<String> {
+        vec!["eth0".to_owned(), "eth1".to_owned()]
+    }
+
     fn user(&self) -> u32 {
         1000
     }
@@ -435,9 +439,23 @@ fn limits() {
         all.join(", ")
     };
     let preferred = |count| format!("{LEAST}preferred = [{}]\n", list(count));
-    assert_eq!(checked(&preferred(1_024)).groups[0].settings.preferred.len(), 1_024);
-    let shown = mistakes(&preferred(1_025));
-    assert!(shown.contains("more than 1024 service addresses"), "{shown}");
+    assert_eq!(checked(&preferred(1_025)).groups[0].settings.preferred.len(), 1_025);
+    let zone = "[group.dns]\nzone = 'web.example.net.'\nbackend = 'server'\n";
+    let shown = mistakes(&(preferred(1_025) + zone));
+    assert!(
+        shown.contains("more than 1024 service addresses in a group with [group.dns]"),
+        "{shown}"
+    );
+    let range = |last| format!("{LEAST}preferred = ['10.9.0.0-10.9.255.255', '10.8.0.0{last}']\n");
+    let shown = mistakes(&range("-10.8.255.255"));
+    assert!(
+        shown.ends_with("more than 65536 service addresses, which is what a host can hold"),
+        "{shown}"
+    );
+    let whole = checked(&range("").replace(", '10.8.0.0'", ""));
+    assert_eq!(whole.groups[0].settings.preferred.len(), 65_536);
+    let shown = mistakes(&format!("{LEAST}preferred = ['::1:0:0-ffff::']\n"));
+    assert!(shown.ends_with("which is what a host can hold"), "{shown}");
 
     let groups = |count: usize| {
         (0..count).fold(String::new(), |mut text, n| {

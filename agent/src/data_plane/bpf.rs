@@ -6,6 +6,7 @@
 //! entries ([`BpfPlane::remove`]).
 
 mod attach;
+mod batch;
 mod conflicts;
 mod error;
 mod filter;

@@ -158,6 +158,11 @@ impl Holdings {
         self.held.is_empty()
     }
 
+    /// The address is held or being taken away.
+    pub fn has(&self, address: IpAddr) -> bool {
+        self.held.contains_key(&address)
+    }
+
     /// Something is listed.
     pub fn any_listed(&self) -> bool {
         self.held.values().any(|holding| holding.stage != Stage::Clearing)

@@ -108,6 +108,17 @@ pub enum Event {
         /// The claimant's hardware address.
         mac: [u8; 6],
     },
+    /// Several happened at once, and are taken in one turn, in this order: results of what was to
+    /// be done for many addresses. No [`Event::Tick`] and no [`Event::Measured`] among them.
+    Together(Vec<Event>),
+}
+
+impl Event {
+    /// These as one: none, the only one, or [`Event::Together`].
+    #[must_use]
+    pub fn together(mut events: Vec<Self>) -> Option<Self> {
+        if events.len() > 1 { Some(Self::Together(events)) } else { events.pop() }
+    }
 }
 
 /// Scripts that are run for an address, before it changes its state.

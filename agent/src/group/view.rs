@@ -1,6 +1,6 @@
 //! What a group looks like at one moment, for people and programs that ask.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -81,6 +81,18 @@ pub enum ListedState {
 }
 
 impl Group {
+    /// The addresses of the group, ascending.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        self.database.iter().map(|(address, _)| address).collect()
+    }
+
+    /// Whether this host has the address, in whatever state.
+    #[must_use]
+    pub fn has(&self, address: IpAddr) -> bool {
+        self.holdings.has(address)
+    }
+
     /// The group at this moment.
     #[must_use]
     pub fn view(&self, now: Time) -> View {
@@ -118,7 +130,7 @@ impl Group {
         for address in known.collect::<Vec<_>>() {
             listed.entry(address).or_default();
         }
-        let unassignable: Vec<IpAddr> = self.control.unassignable().collect();
+        let unassignable: BTreeSet<IpAddr> = self.control.unassignable().collect();
         listed
             .into_iter()
             .map(|(address, holders)| {

@@ -5,12 +5,18 @@
 //! else goes to bounded queues. Should it stop for whatever reason, no heartbeat is sent, no lease
 //! renewed, and the XDP program falls silent by itself.
 
+mod armed;
+mod steps;
+
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{mpsc, oneshot};
+
+pub use armed::Armed;
+use steps::Step;
 
 use super::dns::Views;
 use super::link::Link;
@@ -49,6 +55,13 @@ pub enum Input {
         /// Where to say so.
         reply: MoveReply,
     },
+    /// Somebody wants to know the addresses of the group.
+    Addresses(oneshot::Sender<Vec<IpAddr>>),
+    /// These are to be given routes on this host, whether it has them or not. The answer: those
+    /// that may be given one now, or why none may.
+    FenceBeforehand(Vec<IpAddr>, oneshot::Sender<Result<Vec<IpAddr>, String>>),
+    /// These have their routes.
+    Routed(Vec<IpAddr>),
 }
 
 /// Where the outcome of a move is wanted.
@@ -94,6 +107,8 @@ pub struct Driver {
     pub measures: Arc<Measures>,
     /// When what is being done on time was due.
     pub due: Option<Time>,
+    /// What is in place beforehand.
+    pub armed: Armed,
 }
 
 impl Driver {
@@ -151,6 +166,21 @@ impl Driver {
                 self.mover = Some(reply);
                 self.step(Event::Move { address, to })
             }
+            // Whoever asked may have gone.
+            Input::Addresses(reply) => {
+                reply.send(self.group.addresses()).ok();
+                true
+            }
+            Input::FenceBeforehand(addresses, reply) => {
+                let (group, plane) = (&self.group, self.plane.as_mut());
+                let fenced = self.armed.fence(&addresses, |a| group.has(a), plane);
+                reply.send(fenced.map_err(|error| error.to_string())).ok();
+                true
+            }
+            Input::Routed(addresses) => {
+                self.armed.routed(addresses);
+                true
+            }
         }
     }
 
@@ -172,8 +202,8 @@ impl Driver {
             let told = self.recorder.note(&event);
             let actions = self.group.handle(now, event);
             self.recorder.turn(now, told, &actions);
-            for action in actions {
-                match self.carry_out(now, action) {
+            for step in steps::of(actions) {
+                match self.carry_out(now, step) {
                     Outcome::Done => {}
                     Outcome::Happened(event) => events.push_back(event),
                     Outcome::Stopped => return false,
@@ -183,21 +213,60 @@ impl Driver {
         true
     }
 
-    fn carry_out(&mut self, now: Time, action: Action) -> Outcome {
+    fn carry_out(&mut self, now: Time, step: Step) -> Outcome {
+        match step {
+            Step::Fence(addresses) => {
+                if let Err(error) = self.plane.fence_all(&addresses) {
+                    fall_silent(self.plane.as_mut(), &error);
+                }
+                Outcome::Done
+            }
+            Step::Open(addresses) => self.open(&addresses),
+            Step::Configure(addresses) => self.configure(addresses),
+            Step::Announce(addresses) => {
+                self.announcer.announce(addresses, self.lease_until);
+                Outcome::Done
+            }
+            Step::One(action) => self.carry_out_one(now, action),
+        }
+    }
+
+    /// Opens these; those that could not be are told.
+    fn open(&mut self, addresses: &[(IpAddr, u64)]) -> Outcome {
+        let mut failed = Vec::new();
+        let mut rest = addresses;
+        while !rest.is_empty() {
+            let all: Vec<IpAddr> = rest.iter().map(|&(address, _)| address).collect();
+            let Err((at, error)) = self.plane.open_all(&all) else { break };
+            if let Some(&(address, epoch)) = rest.get(at) {
+                failed.push(Event::OpenFailed { address, epoch, error: error.to_string() });
+            }
+            rest = rest.get(at + 1..).unwrap_or_default();
+        }
+        Event::together(failed).map_or(Outcome::Done, Outcome::Happened)
+    }
+
+    /// Has these put in place, unless they are.
+    fn configure(&self, addresses: Vec<(IpAddr, u64)>) -> Outcome {
+        let mut known = Vec::new();
+        for (address, epoch) in addresses {
+            let result = if self.armed.has_route(address) {
+                Ok(())
+            } else {
+                match self.scripts.submit(Job::Configure { address, epoch }) {
+                    Ok(()) => continue,
+                    Err(full) => Err(full.to_string()),
+                }
+            };
+            known.push(Event::Configured { address, epoch, result });
+        }
+        Event::together(known).map_or(Outcome::Done, Outcome::Happened)
+    }
+
+    fn carry_out_one(&mut self, now: Time, action: Action) -> Outcome {
         match action {
-            Action::Fence(addresses) => {
-                for address in addresses {
-                    if let Err(error) = self.plane.fence(address) {
-                        fall_silent(self.plane.as_mut(), &error);
-                    }
-                }
-            }
-            Action::Open { address, epoch } => {
-                if let Err(error) = self.plane.open(address) {
-                    let error = error.to_string();
-                    return Outcome::Happened(Event::OpenFailed { address, epoch, error });
-                }
-            }
+            // It stays fenced.
+            Action::Forget(address) if self.armed.keeps(address) => {}
             Action::Forget(address) => {
                 if let Err(error) = self.plane.forget(address) {
                     tracing::error!(%address, %error, "the address stays fenced on this host");
@@ -216,9 +285,8 @@ impl Driver {
             Action::Send(message) => {
                 self.send(&message);
             }
-            Action::Configure { address, epoch } => {
-                let job = Job::Configure { address, epoch };
-                return self.submit(job, |result| Event::Configured { address, epoch, result });
+            Action::Deconfigure { address, epoch } if self.armed.keeps(address) => {
+                return Outcome::Happened(Event::Deconfigured { address, epoch, result: Ok(()) });
             }
             Action::Deconfigure { address, epoch } => {
                 let job = Job::Deconfigure { address, epoch };
@@ -233,7 +301,6 @@ impl Driver {
                     result,
                 });
             }
-            Action::Announce(addresses) => self.announcer.announce(addresses, self.lease_until),
             // A report that finds no room is lost to readers, not to the group.
             Action::Report(report) => {
                 if self.reports.try_send(report).is_err() {
@@ -251,6 +318,11 @@ impl Driver {
                 }
             }
             Action::Stopped => return Outcome::Stopped,
+            // These are steps of their own.
+            Action::Fence(_)
+            | Action::Open { .. }
+            | Action::Configure { .. }
+            | Action::Announce(_) => {}
         }
         Outcome::Done
     }

@@ -1,5 +1,6 @@
 //! What a group reports becomes an event, a log line and, where one is configured, a notice.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,8 +15,15 @@ use crate::group::{ChangePhase, HostId, Phases, Report};
 use crate::metrics::Measures;
 use crate::traps::{Speaker, Traps};
 
-/// Most reports that wait to be written down.
-const QUEUE: usize = 8_192;
+/// Most reports that wait to be written down: where all addresses move at once, an order and an
+/// acquisition or a release for each, and some.
+const QUEUE: usize = 2 * rais_common::maps::MAX_ADDRESSES as usize + 8_192;
+
+/// So many reports are written down at a time, and of those about addresses so many of a kind have
+/// a line of their own in the agent's log: where thousands of addresses move, lines for all would
+/// hold up everything else. The events have them all.
+const AT_ONCE: usize = 1_024;
+const LINES: usize = 32;
 
 /// When the agent ends, so long notifications may take that were not sent yet.
 const LAST_TRAPS: Duration = Duration::from_secs(1);
@@ -60,23 +68,55 @@ async fn write_down(
     host: HostId,
     readers: Readers,
 ) {
-    let Readers { log, scripts, measures, traps } = readers;
-    while let Some(report) = reports.recv().await {
-        if let Some(notice) = notice(&report)
-            && scripts.submit(super::scripts::Job::Notice(notice)).is_err()
-        {
-            measures.notice_dropped();
-            tracing::warn!(group, "a notice script was left out: too much is waiting");
+    let mut some = Vec::new();
+    while reports.recv_many(&mut some, AT_ONCE).await > 0 {
+        let mut lines = Lines::default();
+        for report in some.drain(..) {
+            write_one(report, &group, host, &readers, &mut lines);
         }
-        if let Some(trap) = traps::trap(&report) {
-            traps.send(trap);
-        }
-        let event = event(&group, host, report);
-        tracing::info!("{event}");
-        measures.event(&event);
-        log.push(event);
+        lines.end(&group);
     }
-    traps.finish(LAST_TRAPS).await;
+    readers.traps.finish(LAST_TRAPS).await;
+}
+
+fn write_one(report: Report, group: &str, host: HostId, readers: &Readers, lines: &mut Lines) {
+    let Readers { log, scripts, measures, traps } = readers;
+    if let Some(notice) = notice(&report)
+        && scripts.submit(super::scripts::Job::Notice(notice)).is_err()
+    {
+        measures.notice_dropped();
+        tracing::warn!(group, "a notice script was left out: too much is waiting");
+    }
+    if let Some(trap) = traps::trap(&report) {
+        traps.send(trap);
+    }
+    let event = event(group, host, report);
+    lines.write(&event);
+    measures.event(&event);
+    log.push(event);
+}
+
+/// The lines of the agent's log about events that came together.
+#[derive(Default)]
+struct Lines(BTreeMap<String, usize>);
+
+impl Lines {
+    fn write(&mut self, event: &Record) {
+        let about_address = event.address.is_some();
+        let before = self.0.entry(event.kind.clone()).or_default();
+        *before += usize::from(about_address);
+        if *before <= LINES {
+            tracing::info!("{event}");
+        }
+    }
+
+    /// Says what had no line.
+    fn end(self, group: &str) {
+        for (kind, count) in self.0.into_iter().filter(|&(_, count)| count > LINES) {
+            let more = count - LINES;
+            tracing::info!("{group} {kind}: {more} more addresses; `rais events` lists them");
+        }
+    }
 }
 
 /// The notice that goes with a report.

@@ -1,8 +1,8 @@
 //! The scripts room: slow work for addresses, away from the heartbeat.
 //!
-//! Jobs of one address run strictly in order; different addresses run side by side, within a limit
-//! for scripts and another for the interface, so that hanging scripts do not keep addresses from
-//! moving. Notices run one after the other, apart from all addresses. Everything runs on the
+//! Jobs of one address run strictly in order. Scripts of different addresses run side by side,
+//! within a limit; what is to be done in the kernel goes there many addresses at a time, beside
+//! them, so that hanging scripts do not keep addresses from moving. Notices run one after the other, apart from all addresses. Everything runs on the
 //! shared runtime, whose threads are not realtime (see [`crate::process`]).
 
 mod lanes;
@@ -11,12 +11,14 @@ use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinSet};
 
-use crate::addresses::{AddressError, Addresses};
+use crate::addresses::{AddressError, Addresses, Change, Place};
+use crate::clock;
 use crate::config::checked;
 use crate::group::{AddressScript, Event, HostId, Reason};
 use crate::process::{self, Program};
@@ -30,8 +32,11 @@ const QUEUE_LIMIT: usize = rais_common::maps::MAX_ADDRESSES as usize;
 /// Most notices that wait for their turn.
 const NOTICE_LIMIT: usize = 256;
 
-/// Most netlink requests under way. The kernel carries them out one by one.
-const INTERFACE_LIMIT: usize = 64;
+/// Most addresses that are put in place or taken away together. The kernel does it one by one; so
+/// many requests are handed to it at a time, and what came of them is told at least so often.
+const INTERFACE_LIMIT: usize = 1_024;
+const REQUESTS: usize = 64;
+const TELL_EVERY: Duration = Duration::from_millis(5);
 
 /// Most scripts of addresses that run at once.
 const SCRIPT_LIMIT: usize = 64;
@@ -95,44 +100,27 @@ pub struct Surroundings {
     pub host: HostId,
     /// Name of the service interface.
     pub interface: String,
-    /// Index of the service interface.
-    pub ifindex: u32,
+    /// Where addresses are put.
+    pub place: Place,
     /// The scripts and their deadline.
     pub scripts: checked::Scripts,
 }
 
-/// Where addresses are put and taken off.
+/// What puts addresses in place and takes them away.
 pub trait Netlink: Send + Sync + 'static {
-    /// See [`Addresses::add`].
-    fn add(
+    /// See [`Addresses::apply`].
+    fn apply(
         &self,
-        ifindex: u32,
-        address: IpAddr,
-    ) -> impl Future<Output = Result<(), AddressError>> + Send;
-
-    /// See [`Addresses::remove`].
-    fn remove(
-        &self,
-        ifindex: u32,
-        address: IpAddr,
-    ) -> impl Future<Output = Result<(), AddressError>> + Send;
+        changes: Vec<Change>,
+    ) -> impl Future<Output = Vec<Result<(), AddressError>>> + Send;
 }
 
 impl Netlink for Addresses {
-    fn add(
+    fn apply(
         &self,
-        ifindex: u32,
-        address: IpAddr,
-    ) -> impl Future<Output = Result<(), AddressError>> + Send {
-        Addresses::add(self, ifindex, address)
-    }
-
-    fn remove(
-        &self,
-        ifindex: u32,
-        address: IpAddr,
-    ) -> impl Future<Output = Result<(), AddressError>> + Send {
-        Addresses::remove(self, ifindex, address)
+        changes: Vec<Change>,
+    ) -> impl Future<Output = Vec<Result<(), AddressError>>> + Send {
+        Addresses::apply(self, changes)
     }
 }
 
@@ -176,9 +164,8 @@ struct Room<N> {
 }
 
 /// What a task of the room is busy with.
-#[derive(Clone, Copy)]
 enum Running {
-    Job(Lane, IpAddr),
+    Jobs(Lane, Vec<IpAddr>),
     Notice,
 }
 
@@ -195,12 +182,16 @@ impl<N: Netlink> Room<N> {
     }
 
     async fn run(mut self, mut inbox: mpsc::Receiver<Job>) {
+        let mut arrived = Vec::new();
         loop {
+            let room = QUEUE_LIMIT.saturating_sub(self.lanes.waiting()).min(INTERFACE_LIMIT);
             tokio::select! {
-                job = inbox.recv(), if self.lanes.waiting() < QUEUE_LIMIT => match job {
-                    Some(job) => self.accept(job),
-                    None => return,
-                },
+                count = inbox.recv_many(&mut arrived, room), if room > 0 => {
+                    if count == 0 {
+                        return;
+                    }
+                    arrived.drain(..).for_each(|job| self.accept(job));
+                }
                 Some(ended) = self.tasks.join_next_with_id() => self.ended(&ended),
             }
             self.hand_out();
@@ -224,10 +215,10 @@ impl<N: Netlink> Room<N> {
     }
 
     fn hand_out(&mut self) {
-        while let Some((lane, address, job)) = self.lanes.next() {
+        while let Some((lane, addresses, jobs)) = self.lanes.next() {
             let worker = Arc::clone(&self.worker);
-            let task = self.tasks.spawn(async move { worker.work(job).await });
-            self.running.insert(task.id(), Running::Job(lane, address));
+            let task = self.tasks.spawn(async move { worker.work(jobs).await });
+            self.running.insert(task.id(), Running::Jobs(lane, addresses));
         }
         if !self.noticing
             && let Some(notice) = self.notices.pop_front()
@@ -242,14 +233,14 @@ impl<N: Netlink> Room<N> {
     fn ended(&mut self, ended: &Result<(Id, ()), tokio::task::JoinError>) {
         let id = match ended {
             Ok((id, ())) => *id,
-            // A defect of ours; its address must not be stuck for ever all the same.
+            // A defect of ours; its addresses must not be stuck for ever all the same.
             Err(e) => {
                 tracing::error!(group = self.worker.surroundings.group, "job: {e}");
                 e.id()
             }
         };
         match self.running.remove(&id) {
-            Some(Running::Job(lane, address)) => self.lanes.done(lane, address),
+            Some(Running::Jobs(lane, addresses)) => self.lanes.done(lane, &addresses),
             Some(Running::Notice) => self.noticing = false,
             None => {}
         }
@@ -264,24 +255,50 @@ struct Worker<N> {
 }
 
 impl<N: Netlink> Worker<N> {
-    async fn work(&self, job: Job) {
-        let ifindex = self.surroundings.ifindex;
-        let event = match job {
-            Job::Configure { address, epoch } => {
-                let result = self.netlink.add(ifindex, address).await;
-                Event::Configured { address, epoch, result: result.map_err(|e| e.to_string()) }
+    /// Carries out jobs of one lane: those for the kernel together, or one script.
+    async fn work(&self, jobs: Vec<Job>) {
+        let mut requests = Vec::new();
+        for job in jobs {
+            match job {
+                Job::Configure { address, epoch } => requests.push((true, address, epoch)),
+                Job::Deconfigure { address, epoch } => requests.push((false, address, epoch)),
+                Job::Script { script, address, epoch, reason } => {
+                    let result = self.script(script, address, epoch, reason).await;
+                    (self.events)(Event::ScriptEnded { script, address, epoch, result });
+                }
+                Job::Notice(notice) => self.notify(notice).await,
             }
-            Job::Deconfigure { address, epoch } => {
-                let result = self.netlink.remove(ifindex, address).await;
-                Event::Deconfigured { address, epoch, result: result.map_err(|e| e.to_string()) }
+        }
+        self.change(&requests).await;
+    }
+
+    /// Puts addresses in place (true) and takes them away, and tells now and then what came of it.
+    async fn change(&self, requests: &[(bool, IpAddr, u64)]) {
+        let place = self.surroundings.place;
+        let (mut done, mut told) = (Vec::new(), clock::now());
+        for some in requests.chunks(REQUESTS) {
+            let change = |&(add, address, _): &(bool, IpAddr, u64)| Change { add, place, address };
+            let results = self.netlink.apply(some.iter().map(change).collect()).await;
+            for (&(add, address, epoch), result) in some.iter().zip(results) {
+                let result = result.map_err(|e| e.to_string());
+                done.push(if add {
+                    Event::Configured { address, epoch, result }
+                } else {
+                    Event::Deconfigured { address, epoch, result }
+                });
             }
-            Job::Script { script, address, epoch, reason } => {
-                let result = self.script(script, address, epoch, reason).await;
-                Event::ScriptEnded { script, address, epoch, result }
+            if clock::now().since(told) >= TELL_EVERY {
+                self.tell(&mut done);
+                told = clock::now();
             }
-            Job::Notice(notice) => return self.notify(notice).await,
-        };
-        (self.events)(event);
+        }
+        self.tell(&mut done);
+    }
+
+    fn tell(&self, done: &mut Vec<Event>) {
+        if let Some(event) = Event::together(std::mem::take(done)) {
+            (self.events)(event);
+        }
     }
 
     async fn script(

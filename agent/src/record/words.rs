@@ -39,6 +39,10 @@ pub(super) fn event(event: &Event) -> String {
             let mac = mac.map(|byte| format!("{byte:02x}")).join(":");
             format!("{address} is claimed by {mac}")
         }
+        Event::Together(events) => {
+            let first = events.first().map_or_else(String::new, self::event);
+            format!("{first}, and {} more at once", events.len().saturating_sub(1))
+        }
     }
 }
 

@@ -38,11 +38,11 @@ pub(super) const ADDED: &[(&str, &str)] = &[
     ),
     (
         "preferred = '10.0.0.9'",
-        "f:7:13: `preferred`: expected a list, each entry an IP address in quotes, without a prefix, found '10.0.0.9'",
+        "f:7:13: `preferred`: expected a list, each entry an IP address in quotes, without a prefix, or two with a hyphen between them, the lower one first, found '10.0.0.9'",
     ),
     (
         "preferred = ['10.0.0.9/24']",
-        "f:7:14: `preferred`: expected an IP address in quotes, without a prefix, found '10.0.0.9/24'",
+        "f:7:14: `preferred`: expected an IP address in quotes, without a prefix, or two with a hyphen between them, the lower one first, found '10.0.0.9/24'",
     ),
     (
         "floating = ['224.0.0.1']",
@@ -89,10 +89,30 @@ pub(super) const ADDED: &[(&str, &str)] = &[
     ),
     ("insecure = 'yes'", "f:7:12: `insecure`: expected true or false, found 'yes'"),
     (
-        "address_mode = 'route'",
-        "f:7:16: `address_mode = \"route\"` is not available in this version",
+        "address_mode = 'kernel'",
+        "f:7:16: `address_mode`: expected \"interface\" or \"route\", found 'kernel'",
     ),
-    ("prearm = true", "f:7:10: `prearm` in [[group]] is not available in this version"),
+    ("prearm = true", "f:7:10: `prearm` needs `address_mode = \"route\"` beside it"),
+    (
+        "address_mode = 'interface'\nprearm = true",
+        "f:8:10: `prearm` needs `address_mode = \"route\"` beside it",
+    ),
+    (
+        "address_mode = 'route'\nprearm = true",
+        "f:8:10: `prearm` puts every address of the group on this host, and its kernel would answer ARP for them on eth0, eth1; set net.ipv4.conf.all.arp_ignore=1",
+    ),
+    (
+        "preferred = ['10.0.0.9-10.0.0.8']",
+        "f:7:14: `preferred`: expected an IP address in quotes, without a prefix, or two with a hyphen between them, the lower one first, found '10.0.0.9-10.0.0.8'",
+    ),
+    (
+        "preferred = ['223.255.255.254-224.0.0.9']",
+        "f:7:14: `preferred`: 224.0.0.0 is a multicast address; expected a unicast address that clients use",
+    ),
+    (
+        "preferred = ['10.0.0.1-10.0.0.9']\nfloating = ['10.0.0.5-10.0.0.20']",
+        "f:8:13: 10.0.0.5 is a service address already, in line 7",
+    ),
     (
         "[group.traps]\nversion = '2c'",
         "f:7:1: `destinations` is missing in [group.traps]; expected a list, each entry an IP address and a UDP port in quotes, such as \"192.0.2.7:162\"",
@@ -213,7 +233,7 @@ pub(super) const ADDED: &[(&str, &str)] = &[
     ),
     (
         "[group.colours]\nred = 1",
-        "f:7:8: unknown key `colours` in [[group]]; known are address, control_interfaces, service_interface, role, quorum, failback, placement, high_water, low_water, scale, spread, preferred, floating, name, key_files, insecure, heartbeat, timeout, orphan_timeout, test, load, scripts, dns, traps, address_mode, prearm",
+        "f:7:8: unknown key `colours` in [[group]]; known are address, control_interfaces, service_interface, role, quorum, failback, placement, high_water, low_water, scale, spread, preferred, floating, name, address_mode, prearm, key_files, insecure, heartbeat, timeout, orphan_timeout, test, load, scripts, dns, traps",
     ),
     (
         "[agent]\nmetrics = '9477'",

@@ -10,6 +10,7 @@ use rais_common::maps::{
 };
 use rais_common::time::Time;
 
+use super::batch::{self, Stopped};
 use super::error::BpfError;
 use super::filter::Filter;
 use crate::config::checked::Interface;
@@ -29,6 +30,13 @@ pub(super) fn open_map<T: TryFrom<Map, Error = MapError>>(
     wrap: fn(MapData) -> Map,
 ) -> Result<T, BpfError> {
     MapData::from_pin(dir.join(name)).and_then(|data| T::try_from(wrap(data))).map_err(|error| {
+        BpfError::new(format!("opening the map {}", dir.join(name).display()), error)
+    })
+}
+
+/// Opens a pinned map to write many entries at once.
+pub(super) fn open_data(dir: &Path, name: &str) -> Result<MapData, BpfError> {
+    MapData::from_pin(dir.join(name)).map_err(|error| {
         BpfError::new(format!("opening the map {}", dir.join(name).display()), error)
     })
 }
@@ -58,7 +66,14 @@ pub struct GroupPlane {
     addresses: ServiceAddrs,
     leases: Leases,
     traffic: TrafficMap,
+    /// The same maps, to write many entries at once.
+    many_addresses: MapData,
+    many_traffic: MapData,
+    cpus: usize,
 }
+
+/// Most entries written with one system call: with many CPUs, those of `TRAFFIC` are long.
+const AT_ONCE: usize = 1_024;
 
 impl GroupPlane {
     /// The group in `slot` of `LEASES`, on `interface`.
@@ -76,15 +91,52 @@ impl GroupPlane {
             addresses: open_map(dir, "SERVICE_ADDRS", Map::HashMap)?,
             leases: open_map(dir, "LEASES", Map::Array)?,
             traffic: open_map(dir, "TRAFFIC", Map::PerCpuHashMap)?,
+            many_addresses: open_data(dir, "SERVICE_ADDRS")?,
+            many_traffic: open_data(dir, "TRAFFIC")?,
+            cpus: aya::util::nr_cpus()
+                .map_err(|(_, error)| BpfError::new("counting the CPUs".to_owned(), error))?,
         })
     }
 
     /// Sets the entry of an address: one write, seen whole by the XDP program.
     fn put(&mut self, address: IpAddr, state: u16) -> Result<(), MapError> {
-        let entry = ServiceEntry { group_slot: self.slot, state, mac: self.mac };
         let key = key(address, self.ifindex);
-        self.filter.add(key)?;
-        self.addresses.insert(key, entry, 0)
+        self.filter.add(&[key])?;
+        self.addresses.insert(key, self.entry(state), 0)
+    }
+
+    const fn entry(&self, state: u16) -> ServiceEntry {
+        ServiceEntry { group_slot: self.slot, state, mac: self.mac }
+    }
+
+    /// Sets the entries of many addresses; the place of the first that failed.
+    fn put_all(&mut self, addresses: &[IpAddr], state: u16) -> Result<(), Stopped> {
+        let keys: Vec<ServiceKey> = addresses.iter().map(|&a| key(a, self.ifindex)).collect();
+        self.filter
+            .add(&keys)
+            .map_err(|error| Stopped { at: 0, error: std::io::Error::other(error) })?;
+        let entries = vec![self.entry(state); keys.len().min(AT_ONCE)];
+        in_parts(&keys, |keys| batch::update(&self.many_addresses, keys, &entries, 0))
+    }
+
+    /// As [`count_from_now`](Self::count_from_now), of many; the place of the first that failed.
+    fn count_all_from_now(&mut self, addresses: &[IpAddr]) -> Result<(), Stopped> {
+        let keys: Vec<ServiceKey> = addresses.iter().map(|&a| key(a, self.ifindex)).collect();
+        let zero = vec![Traffic::default(); keys.len().min(AT_ONCE) * self.cpus];
+        let (map, cpus) = (&self.many_traffic, self.cpus);
+        in_parts(&keys, |mut keys| {
+            let mut before = 0;
+            while let Err(stopped) = batch::update_per_cpu(map, keys, &zero, cpus, NOEXIST) {
+                let at = before + stopped.at;
+                if stopped.error.raw_os_error() != Some(libc::EEXIST) {
+                    return Err(Stopped { at, ..stopped });
+                }
+                // It is counted already.
+                before = at + 1;
+                keys = keys.get(stopped.at + 1..).unwrap_or_default();
+            }
+            Ok(())
+        })
     }
 
     /// Makes sure that the traffic of an address is counted; keeps what was counted.
@@ -109,6 +161,23 @@ impl DataPlane for GroupPlane {
         self.put(address, STATE_OPEN).map_err(|error| failed("open", address, error))
     }
 
+    fn fence_all(&mut self, addresses: &[IpAddr]) -> Result<(), DataPlaneError> {
+        self.put_all(addresses, STATE_FENCED)
+            .map_err(|stopped| stopped_at("fence", addresses, stopped).1)
+    }
+
+    fn open_all(&mut self, addresses: &[IpAddr]) -> Result<(), (usize, DataPlaneError)> {
+        self.count_all_from_now(addresses)
+            .map_err(|stopped| stopped_at("count traffic of", addresses, stopped))
+            // What comes before is to be open.
+            .or_else(|(at, error)| match addresses.get(..at) {
+                Some(before) if at > 0 => self.open_all(before).and(Err((at, error))),
+                Some(_) | None => Err((at, error)),
+            })?;
+        self.put_all(addresses, STATE_OPEN)
+            .map_err(|stopped| stopped_at("open", addresses, stopped))
+    }
+
     fn forget(&mut self, address: IpAddr) -> Result<(), DataPlaneError> {
         let key = key(address, self.ifindex);
         gone(self.addresses.remove(&key)).map_err(|error| failed("forget", address, error))?;
@@ -130,6 +199,27 @@ impl DataPlane for GroupPlane {
 /// Names what failed.
 fn failed(what: &str, address: IpAddr, error: MapError) -> DataPlaneError {
     DataPlaneError { what: format!("{what} {address}"), source: Box::new(error) }
+}
+
+/// Names where it stopped.
+fn stopped_at(what: &str, addresses: &[IpAddr], stopped: Stopped) -> (usize, DataPlaneError) {
+    let address = addresses.get(stopped.at).map_or_else(String::new, IpAddr::to_string);
+    let source = Box::new(stopped.error);
+    (stopped.at, DataPlaneError { what: format!("{what} {address}"), source })
+}
+
+/// `BPF_NOEXIST`: what is there stays as it is.
+const NOEXIST: u64 = 1;
+
+/// Writes [`AT_ONCE`] entries at a time.
+fn in_parts(
+    keys: &[ServiceKey],
+    mut write: impl FnMut(&[ServiceKey]) -> Result<(), Stopped>,
+) -> Result<(), Stopped> {
+    let mut parts = keys.chunks(AT_ONCE).enumerate();
+    parts.try_for_each(|(n, part)| {
+        write(part).map_err(|stopped| Stopped { at: n * AT_ONCE + stopped.at, ..stopped })
+    })
 }
 
 /// Removing what is not there is success.

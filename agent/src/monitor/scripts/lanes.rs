@@ -37,18 +37,15 @@ impl Slots {
         Self { ready: VecDeque::new(), running: 0, limit }
     }
 
-    fn take(&mut self) -> Option<IpAddr> {
-        if self.running >= self.limit {
-            return None;
-        }
-        let address = self.ready.pop_front()?;
-        self.running += 1;
-        Some(address)
+    fn take(&mut self, most: usize) -> Vec<IpAddr> {
+        let room = self.limit.saturating_sub(self.running).min(most).min(self.ready.len());
+        self.running += room;
+        self.ready.drain(..room).collect()
     }
 }
 
 impl Lanes {
-    /// At most so many jobs of each lane at once.
+    /// At most so many jobs of each lane at once; those of the interface are one task.
     pub(super) fn new(interface: usize, script: usize) -> Self {
         Self {
             addresses: HashMap::new(),
@@ -77,25 +74,40 @@ impl Lanes {
         }
     }
 
-    /// A job that may start now; [`done`](Self::done) must follow. The interface goes first.
-    pub(super) fn next(&mut self) -> Option<(Lane, IpAddr, Job)> {
-        let address = self.interface.take().or_else(|| self.script.take())?;
-        let (lane, job) = self.addresses.get_mut(&address)?.pop_front()?;
-        self.waiting -= 1;
-        Some((lane, address, job))
+    /// Jobs that may start now, as one task; [`done`](Self::done) must follow. The interface goes
+    /// first, and has one task at a time; scripts have one each.
+    pub(super) fn next(&mut self) -> Option<(Lane, Vec<IpAddr>, Vec<Job>)> {
+        let mut lane = Lane::Interface;
+        let mut addresses = Vec::new();
+        if self.interface.running == 0 {
+            addresses = self.interface.take(usize::MAX);
+        }
+        if addresses.is_empty() {
+            lane = Lane::Script;
+            addresses = self.script.take(1);
+        }
+        let mut jobs = Vec::with_capacity(addresses.len());
+        for address in &addresses {
+            let first = self.addresses.get_mut(address).and_then(VecDeque::pop_front);
+            jobs.extend(first.map(|(_, job)| job));
+        }
+        self.waiting = self.waiting.saturating_sub(jobs.len());
+        (!jobs.is_empty()).then_some((lane, addresses, jobs))
     }
 
-    /// The job that ran for `address` in `lane` ended: the next one may follow.
-    pub(super) fn done(&mut self, lane: Lane, address: IpAddr) {
+    /// The jobs that ran for these addresses in `lane` ended: the next ones may follow.
+    pub(super) fn done(&mut self, lane: Lane, addresses: &[IpAddr]) {
         let slots = self.slots(lane);
-        slots.running = slots.running.saturating_sub(1);
-        match self.addresses.get(&address).and_then(VecDeque::front) {
-            Some((next, _)) => {
-                let next = *next;
-                self.slots(next).ready.push_back(address);
-            }
-            None => {
-                self.addresses.remove(&address);
+        slots.running = slots.running.saturating_sub(addresses.len());
+        for address in addresses {
+            match self.addresses.get(address).and_then(VecDeque::front) {
+                Some((next, _)) => {
+                    let next = *next;
+                    self.slots(next).ready.push_back(*address);
+                }
+                None => {
+                    self.addresses.remove(address);
+                }
             }
         }
     }
@@ -120,8 +132,9 @@ mod tests {
         Job::Configure { address: address(last), epoch }
     }
 
-    fn started(lanes: &mut Lanes) -> Vec<Job> {
-        std::iter::from_fn(|| lanes.next()).map(|(_, _, job)| job).collect()
+    /// The jobs of each task that starts.
+    fn started(lanes: &mut Lanes) -> Vec<Vec<Job>> {
+        std::iter::from_fn(|| lanes.next()).map(|(_, _, jobs)| jobs).collect()
     }
 
     #[test]
@@ -131,26 +144,27 @@ mod tests {
             lanes.push(Lane::Interface, address(1), job(1, epoch));
             lanes.push(Lane::Interface, address(2), job(2, epoch));
         }
-        assert_eq!(started(&mut lanes), [job(1, 1), job(2, 1)]);
-        lanes.done(Lane::Interface, address(2));
-        assert_eq!(started(&mut lanes), [job(2, 2)]);
-        lanes.done(Lane::Interface, address(1));
-        assert_eq!(started(&mut lanes), [job(1, 2)]);
+        assert_eq!(started(&mut lanes), [[job(1, 1), job(2, 1)]]);
+        lanes.push(Lane::Interface, address(3), job(3, 1));
+        assert!(started(&mut lanes).is_empty(), "one task at a time");
+        lanes.done(Lane::Interface, &[address(1), address(2)]);
+        assert_eq!(started(&mut lanes), [[job(3, 1), job(1, 2), job(2, 2)]]);
     }
 
     #[test]
     fn each_lane_keeps_its_limit() {
-        let mut lanes = Lanes::new(1, 2);
+        let mut lanes = Lanes::new(2, 2);
         for last in 1..=3 {
             lanes.push(Lane::Script, address(last), job(last, 1));
             lanes.push(Lane::Interface, address(last + 10), job(last + 10, 1));
         }
-        assert_eq!(started(&mut lanes), [job(11, 1), job(1, 1), job(2, 1)]);
-        assert_eq!(lanes.waiting(), 3);
-        lanes.done(Lane::Script, address(1));
-        assert_eq!(started(&mut lanes), [job(3, 1)]);
-        lanes.done(Lane::Interface, address(11));
-        assert_eq!(started(&mut lanes), [job(12, 1)]);
+        let tasks = started(&mut lanes);
+        assert_eq!(tasks, [vec![job(11, 1), job(12, 1)], vec![job(1, 1)], vec![job(2, 1)]]);
+        assert_eq!(lanes.waiting(), 2);
+        lanes.done(Lane::Script, &[address(1)]);
+        assert_eq!(started(&mut lanes), [[job(3, 1)]]);
+        lanes.done(Lane::Interface, &[address(11), address(12)]);
+        assert_eq!(started(&mut lanes), [[job(13, 1)]]);
     }
 
     #[test]
@@ -158,8 +172,8 @@ mod tests {
         let mut lanes = Lanes::new(1, 1);
         for round in 0..3 {
             lanes.push(Lane::Script, address(1), job(1, round));
-            assert_eq!(started(&mut lanes), [job(1, round)]);
-            lanes.done(Lane::Script, address(1));
+            assert_eq!(started(&mut lanes), [[job(1, round)]]);
+            lanes.done(Lane::Script, &[address(1)]);
             assert!(lanes.addresses.is_empty());
             assert_eq!((lanes.script.running, lanes.waiting()), (0, 0));
         }

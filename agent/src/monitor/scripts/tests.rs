@@ -26,18 +26,16 @@ impl Fake {
 }
 
 impl Netlink for Arc<Fake> {
-    async fn add(&self, ifindex: u32, address: IpAddr) -> Result<(), AddressError> {
-        self.carry_out("add", address).await;
-        if address == ADDRESSES[3] {
-            let source = std::io::Error::from_raw_os_error(libc::ENODEV);
-            return Err(AddressError::Add { address, ifindex, source });
-        }
-        Ok(())
-    }
-
-    async fn remove(&self, _: u32, address: IpAddr) -> Result<(), AddressError> {
-        self.carry_out("remove", address).await;
-        Ok(())
+    async fn apply(&self, changes: Vec<Change>) -> Vec<Result<(), AddressError>> {
+        let each = changes.into_iter().map(async |Change { add, place, address }| {
+            self.carry_out(if add { "add" } else { "remove" }, address).await;
+            if add && address == ADDRESSES[3] {
+                let source = std::io::Error::from_raw_os_error(libc::ENODEV);
+                return Err(AddressError::Add { address, place, source });
+            }
+            Ok(())
+        });
+        futures_util::future::join_all(each).await
     }
 }
 
@@ -68,7 +66,7 @@ impl Bench {
             group: "web".to_owned(),
             host: HostId(IpAddr::from([10, 77, 0, 1])),
             interface: "eth0".to_owned(),
-            ifindex: 2,
+            place: Place::Interface(2),
             scripts: checked::Scripts {
                 acquire: path("acquire"),
                 release: path("release"),
@@ -176,8 +174,11 @@ async fn one_address_waits_for_itself_only() {
     }
     for _ in 0..3 {
         fake.hold.as_ref().unwrap().notify_one();
-        bench.event().await;
+        tokio::task::yield_now().await;
     }
+    let Event::Together(both) = bench.event().await else { panic!("told one by one") };
+    assert_eq!(both.len(), 2);
+    bench.event().await;
     let log = fake.log.lock().unwrap().clone();
     assert_eq!(log[..2], ["add 192.0.2.1 begins", "add 192.0.2.2 begins"]);
     let of_first: Vec<&String> = log.iter().filter(|l| l.contains("192.0.2.1")).collect();

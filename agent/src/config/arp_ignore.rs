@@ -1,7 +1,8 @@
-//! Whether the kernel would answer in our stead on another interface.
+//! Whether the kernel would answer ARP in our stead.
 //!
 //! Linux takes an address for the host's, not the interface's: unless told otherwise it answers ARP
-//! for it wherever the question comes in. The XDP program is on the service interface only.
+//! for it wherever the question comes in, for a local route as for an address of an interface. The
+//! XDP program is on the service interface only.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +10,7 @@ use std::path::Path;
 /// Interfaces other than these on which the kernel answers ARP for the addresses of others: where
 /// `arp_ignore`, the higher of the interface's own and that of `all`, is 0
 /// (`Documentation/networking/ip-sysctl`). The loopback interface asks nobody.
-pub(super) fn answering(service_interfaces: &[&str]) -> Vec<String> {
+pub(crate) fn answering(service_interfaces: &[&str]) -> Vec<String> {
     answering_below(Path::new("/proc/sys/net/ipv4/conf"), service_interfaces)
 }
 

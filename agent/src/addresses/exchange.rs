@@ -1,0 +1,164 @@
+//! Requests to the kernel and its answers, on one netlink socket: many requests in one datagram,
+//! their answers read afterwards. Blocking, but it waits for nothing but the kernel's own work,
+//! which is done when sending returns.
+
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "netlink's enumerations are open: what was not asked for is skipped"
+)]
+
+use std::io;
+
+use rtnetlink::packet_core::{
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+};
+use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+
+/// Most requests in one datagram: their answers fit the socket's buffer by far, and others get
+/// their turn between two datagrams.
+const AT_ONCE: usize = 64;
+
+/// Length of a netlink header, and what messages are aligned to.
+const HEADER: usize = 16;
+const ALIGNMENT: usize = 4;
+
+/// A request that changes something, and the flags that go with it.
+#[derive(Clone, Debug)]
+pub(super) struct Request {
+    pub message: RouteNetlinkMessage,
+    pub flags: u16,
+}
+
+/// The socket.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    socket: Socket,
+    sequence: u32,
+}
+
+impl Exchange {
+    /// Opens a socket in the network namespace of this thread.
+    pub fn open() -> io::Result<Self> {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind_auto()?;
+        socket.connect(&SocketAddr::new(0, 0))?;
+        // An answer is there when sending returns, or it was lost.
+        socket.set_non_blocking(true)?;
+        // Errors do not bring the request back with them.
+        socket.set_cap_ack(true)?;
+        Ok(Self { socket, sequence: 0 })
+    }
+
+    /// Has the kernel carry the requests out, in order; an answer to each.
+    pub fn carry_out(&mut self, requests: &[Request]) -> Vec<io::Result<()>> {
+        let mut answers = Vec::with_capacity(requests.len());
+        for some in requests.chunks(AT_ONCE) {
+            let mut some_answers = match self.send(some) {
+                Ok(first) => self.acknowledgements(first, some.len()),
+                Err(e) => some.iter().map(|_| Err(again(&e))).collect(),
+            };
+            answers.append(&mut some_answers);
+        }
+        answers
+    }
+
+    /// Sends requests in one datagram; the number of the first.
+    fn send(&mut self, requests: &[Request]) -> io::Result<u32> {
+        let first = self.sequence.wrapping_add(1);
+        let mut datagram = Vec::new();
+        for request in requests {
+            let flags = NLM_F_REQUEST | NLM_F_ACK | request.flags;
+            append(&mut datagram, self.next(), flags, request.message.clone());
+        }
+        self.socket.send(&datagram, 0)?;
+        Ok(first)
+    }
+
+    fn next(&mut self) -> u32 {
+        self.sequence = self.sequence.wrapping_add(1);
+        self.sequence
+    }
+
+    /// The answers to `count` requests, numbered from `first`.
+    fn acknowledgements(&mut self, first: u32, count: usize) -> Vec<io::Result<()>> {
+        let lost = || io::Error::new(io::ErrorKind::TimedOut, "the kernel's answer was lost");
+        let mut answers: Vec<io::Result<()>> = (0..count).map(|_| Err(lost())).collect();
+        let mut missing = count;
+        while missing > 0 {
+            let messages = match self.receive() {
+                Ok(messages) => messages,
+                // Some were lost, others may follow.
+                Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) => continue,
+                Err(_) => break,
+            };
+            for message in messages {
+                let NetlinkPayload::Error(error) = message.payload else { continue };
+                let place = message.header.sequence_number.wrapping_sub(first);
+                let place = usize::try_from(place).ok();
+                let Some(answer) = place.and_then(|n| answers.get_mut(n)) else { continue };
+                *answer = if error.code.is_some() { Err(error.to_io()) } else { Ok(()) };
+                missing = missing.saturating_sub(1);
+            }
+        }
+        answers
+    }
+
+    /// Everything of a kind that there is.
+    pub fn dump(&mut self, question: RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
+        let number = self.next();
+        let mut datagram = Vec::new();
+        append(&mut datagram, number, NLM_F_REQUEST | NLM_F_DUMP, question);
+        self.socket.send(&datagram, 0)?;
+        let mut found = Vec::new();
+        loop {
+            let messages = self.receive()?;
+            for message in messages.into_iter().filter(|m| m.header.sequence_number == number) {
+                match message.payload {
+                    NetlinkPayload::InnerMessage(one) => found.push(one),
+                    NetlinkPayload::Done(_) => return Ok(found),
+                    NetlinkPayload::Error(error) => return Err(error.to_io()),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// The messages of the next datagram.
+    fn receive(&self) -> io::Result<Vec<NetlinkMessage<RouteNetlinkMessage>>> {
+        let (datagram, _) = self.socket.recv_from_full()?;
+        let mut messages = Vec::new();
+        let mut rest = datagram.as_slice();
+        while rest.len() >= HEADER {
+            let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest)
+                .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
+            let length = usize::try_from(message.header.length).unwrap_or(usize::MAX);
+            let length = length.max(HEADER).next_multiple_of(ALIGNMENT);
+            messages.push(message);
+            rest = rest.get(length..).unwrap_or_default();
+        }
+        Ok(messages)
+    }
+}
+
+/// Adds a message to a datagram.
+fn append(datagram: &mut Vec<u8>, number: u32, flags: u16, message: RouteNetlinkMessage) {
+    let mut message =
+        NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::InnerMessage(message));
+    message.header.sequence_number = number;
+    message.header.flags = flags;
+    message.finalize();
+    let start = datagram.len();
+    datagram.resize(start + message.buffer_len().next_multiple_of(ALIGNMENT), 0);
+    if let Some(room) = datagram.get_mut(start..) {
+        message.serialize(room);
+    }
+}
+
+/// The same error once more.
+fn again(error: &io::Error) -> io::Error {
+    error.raw_os_error().map_or_else(
+        || io::Error::new(error.kind(), error.to_string()),
+        io::Error::from_raw_os_error,
+    )
+}

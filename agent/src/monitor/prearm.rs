@@ -1,0 +1,90 @@
+//! Puts the routes of all addresses of a group in place beforehand (`prearm`), those that become
+//! known later a moment after.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::driver::Input;
+use crate::addresses::{Addresses, Change, Place};
+
+/// How often to look for addresses that have come to be known.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The driver fences so many at a time, between heartbeats.
+const AT_ONCE: usize = 512;
+
+/// Runs until the driver has ended. What is in place then stays: the agent takes it away.
+pub(super) async fn run(group: String, inbox: SyncSender<Input>, addresses: Addresses) {
+    let mut armed = HashSet::new();
+    let mut failing = false;
+    loop {
+        match arm(&inbox, &addresses, &mut armed).await {
+            Ok(()) => failing = false,
+            Err(Trouble::Over) => return,
+            // Once per occurrence: it is tried again, and until then addresses are put in place
+            // when this host is to have them.
+            Err(Trouble::Failed(error)) => {
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::warn!(group, "not all addresses are in place beforehand: {error}");
+                }
+            }
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+enum Trouble {
+    /// The driver has ended.
+    Over,
+    Failed(String),
+}
+
+/// Prepares what is known and not prepared yet.
+async fn arm(
+    inbox: &SyncSender<Input>,
+    addresses: &Addresses,
+    armed: &mut HashSet<IpAddr>,
+) -> Result<(), Trouble> {
+    let known = ask(inbox, Input::Addresses).await?;
+    let new: Vec<IpAddr> = known.into_iter().filter(|address| !armed.contains(address)).collect();
+    for some in new.chunks(AT_ONCE) {
+        let fenced = ask(inbox, |reply| Input::FenceBeforehand(some.to_vec(), reply)).await?;
+        let some = fenced.map_err(Trouble::Failed)?;
+        let place = Place::Route;
+        let change = |&address: &IpAddr| Change { add: true, place, address };
+        let results = addresses.apply(some.iter().map(change).collect()).await;
+        let mut failed = None;
+        let mut routed = Vec::with_capacity(some.len());
+        for (&address, result) in some.iter().zip(results) {
+            match result {
+                Ok(()) => routed.push(address),
+                Err(error) => failed = Some(error.to_string()),
+            }
+        }
+        armed.extend(&routed);
+        tell(inbox, Input::Routed(routed))?;
+        failed.map_or(Ok(()), |error| Err(Trouble::Failed(error)))?;
+    }
+    Ok(())
+}
+
+async fn ask<T>(
+    inbox: &SyncSender<Input>,
+    question: impl FnOnce(oneshot::Sender<T>) -> Input,
+) -> Result<T, Trouble> {
+    let (reply, answer) = oneshot::channel();
+    tell(inbox, question(reply))?;
+    answer.await.map_err(|_gone| Trouble::Over)
+}
+
+/// Never waits: a thread of the runtime is not to.
+fn tell(inbox: &SyncSender<Input>, input: Input) -> Result<(), Trouble> {
+    inbox.try_send(input).map_err(|refused| match refused {
+        TrySendError::Full(_) => Trouble::Failed("the group has too much to do".to_owned()),
+        TrySendError::Disconnected(_) => Trouble::Over,
+    })
+}
