@@ -31,15 +31,13 @@ pub(super) struct Stopped {
     pub(super) error: io::Error,
 }
 
-/// Writes `values` under `keys`, one to one, with these flags (`BPF_ANY`, `BPF_NOEXIST`) for each.
-/// `K` and `V` are as long as a key and a value of the map.
+/// Writes `values` under `keys`, one to one, over what is there. `K` and `V` are as long as a key and a value of the map.
 pub(super) fn update<K: Pod, V: Pod>(
     map: &MapData,
     keys: &[K],
     values: &[V],
-    flags: u64,
 ) -> Result<(), Stopped> {
-    update_per_cpu(map, keys, values, 1, flags)
+    update_per_cpu(map, keys, values, 1)
 }
 
 /// As [`update`], in a map that has `cpus` values for each key, which follow each other in `values`
@@ -49,7 +47,6 @@ pub(super) fn update_per_cpu<K: Pod, V: Pod>(
     keys: &[K],
     values: &[V],
     cpus: usize,
-    flags: u64,
 ) -> Result<(), Stopped> {
     let stopped = |at, error| Err(Stopped { at, error });
     if keys.is_empty() {
@@ -71,7 +68,7 @@ pub(super) fn update_per_cpu<K: Pod, V: Pod>(
         values: values.as_ptr() as u64,
         count,
         map_fd,
-        elem_flags: flags,
+        elem_flags: 0,
         flags: 0,
     };
     #[allow(unsafe_code, reason = "a system call without a safe name")]
@@ -83,7 +80,9 @@ pub(super) fn update_per_cpu<K: Pod, V: Pod>(
     };
     if result < 0 {
         let error = io::Error::last_os_error();
-        return stopped(usize::try_from(attributes.count).unwrap_or(0), error);
+        // Where the kernel did not begin it says nothing.
+        let at = usize::try_from(attributes.count).ok().filter(|&at| at < keys.len());
+        return stopped(at.unwrap_or(0), error);
     }
     Ok(())
 }

@@ -64,7 +64,7 @@ impl Filter {
         let indices: Vec<u32> = changed.into_iter().collect();
         let values: Vec<FilterWord> =
             indices.iter().filter_map(|&index| word(words, index).copied()).collect();
-        let written = batch::update(&self.many, &indices, &values, 0);
+        let written = batch::update(&self.many, &indices, &values);
         written.map_err(|stopped| {
             // What is in the map is not known any more: it is read and written one by one.
             *known = None;

@@ -1,10 +1,10 @@
 //! One group's handles on the maps: the driver's to write, anybody's to read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::path::Path;
 
-use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues};
+use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap};
 use rais_common::maps::{
     Counters, Lease, STATE_FENCED, STATE_OPEN, ServiceEntry, ServiceKey, Traffic, mapped,
 };
@@ -70,6 +70,8 @@ pub struct GroupPlane {
     many_addresses: MapData,
     many_traffic: MapData,
     cpus: usize,
+    /// What has an entry in `TRAFFIC`.
+    counted: HashSet<ServiceKey>,
 }
 
 /// Most entries written with one system call: with many CPUs, those of `TRAFFIC` are long.
@@ -95,6 +97,7 @@ impl GroupPlane {
             many_traffic: open_data(dir, "TRAFFIC")?,
             cpus: aya::util::nr_cpus()
                 .map_err(|(_, error)| BpfError::new("counting the CPUs".to_owned(), error))?,
+            counted: HashSet::new(),
         })
     }
 
@@ -116,38 +119,24 @@ impl GroupPlane {
             .add(&keys)
             .map_err(|error| Stopped { at: 0, error: std::io::Error::other(error) })?;
         let entries = vec![self.entry(state); keys.len().min(AT_ONCE)];
-        in_parts(&keys, |keys| batch::update(&self.many_addresses, keys, &entries, 0))
+        in_parts(&keys, |keys| batch::update(&self.many_addresses, keys, &entries))
     }
 
-    /// As [`count_from_now`](Self::count_from_now), of many; the place of the first that failed.
-    fn count_all_from_now(&mut self, addresses: &[IpAddr]) -> Result<(), Stopped> {
-        let keys: Vec<ServiceKey> = addresses.iter().map(|&a| key(a, self.ifindex)).collect();
+    /// Makes sure that the traffic of these is counted; keeps what was counted. The place of the
+    /// first of which that failed.
+    fn count_from_now(&mut self, addresses: &[IpAddr]) -> Result<(), Stopped> {
+        let keys = addresses.iter().map(|&a| key(a, self.ifindex)).enumerate();
+        let (places, keys): (Vec<usize>, Vec<ServiceKey>) =
+            keys.filter(|(_, key)| !self.counted.contains(key)).unzip();
         let zero = vec![Traffic::default(); keys.len().min(AT_ONCE) * self.cpus];
         let (map, cpus) = (&self.many_traffic, self.cpus);
-        in_parts(&keys, |mut keys| {
-            let mut before = 0;
-            while let Err(stopped) = batch::update_per_cpu(map, keys, &zero, cpus, NOEXIST) {
-                let at = before + stopped.at;
-                if stopped.error.raw_os_error() != Some(libc::EEXIST) {
-                    return Err(Stopped { at, ..stopped });
-                }
-                // It is counted already.
-                before = at + 1;
-                keys = keys.get(stopped.at + 1..).unwrap_or_default();
-            }
-            Ok(())
+        let written = in_parts(&keys, |keys| batch::update_per_cpu(map, keys, &zero, cpus));
+        let done = written.as_ref().err().map_or(keys.len(), |stopped| stopped.at);
+        self.counted.extend(keys.into_iter().take(done));
+        written.map_err(|stopped| {
+            let at = places.get(stopped.at).copied().unwrap_or(0);
+            Stopped { at, ..stopped }
         })
-    }
-
-    /// Makes sure that the traffic of an address is counted; keeps what was counted.
-    fn count_from_now(&mut self, address: IpAddr) -> Result<(), MapError> {
-        let key = key(address, self.ifindex);
-        if self.traffic.get(&key, 0).is_ok() {
-            return Ok(());
-        }
-        let cpus = aya::util::nr_cpus().map_err(|(_, error)| MapError::IoError(error))?;
-        let zero = PerCpuValues::try_from(vec![Traffic::default(); cpus])?;
-        self.traffic.insert(key, zero, 0)
     }
 }
 
@@ -157,8 +146,7 @@ impl DataPlane for GroupPlane {
     }
 
     fn open(&mut self, address: IpAddr) -> Result<(), DataPlaneError> {
-        self.count_from_now(address).map_err(|error| failed("count traffic of", address, error))?;
-        self.put(address, STATE_OPEN).map_err(|error| failed("open", address, error))
+        self.open_all(&[address]).map_err(|(_, error)| error)
     }
 
     fn fence_all(&mut self, addresses: &[IpAddr]) -> Result<(), DataPlaneError> {
@@ -167,20 +155,18 @@ impl DataPlane for GroupPlane {
     }
 
     fn open_all(&mut self, addresses: &[IpAddr]) -> Result<(), (usize, DataPlaneError)> {
-        self.count_all_from_now(addresses)
-            .map_err(|stopped| stopped_at("count traffic of", addresses, stopped))
-            // What comes before is to be open.
-            .or_else(|(at, error)| match addresses.get(..at) {
-                Some(before) if at > 0 => self.open_all(before).and(Err((at, error))),
-                Some(_) | None => Err((at, error)),
-            })?;
-        self.put_all(addresses, STATE_OPEN)
-            .map_err(|stopped| stopped_at("open", addresses, stopped))
+        let counted = self.count_from_now(addresses);
+        // What comes before is to be open.
+        let able = counted.as_ref().err().map_or(addresses.len(), |stopped| stopped.at);
+        let able = addresses.get(..able).unwrap_or_default();
+        self.put_all(able, STATE_OPEN).map_err(|stopped| stopped_at("open", able, stopped))?;
+        counted.map_err(|stopped| stopped_at("count traffic of", addresses, stopped))
     }
 
     fn forget(&mut self, address: IpAddr) -> Result<(), DataPlaneError> {
         let key = key(address, self.ifindex);
         gone(self.addresses.remove(&key)).map_err(|error| failed("forget", address, error))?;
+        self.counted.remove(&key);
         gone(self.traffic.remove(&key))
             .and_then(|()| self.filter.remove(key))
             .map_err(|error| failed("forget", address, error))
@@ -207,9 +193,6 @@ fn stopped_at(what: &str, addresses: &[IpAddr], stopped: Stopped) -> (usize, Dat
     let source = Box::new(stopped.error);
     (stopped.at, DataPlaneError { what: format!("{what} {address}"), source })
 }
-
-/// `BPF_NOEXIST`: what is there stays as it is.
-const NOEXIST: u64 = 1;
 
 /// Writes [`AT_ONCE`] entries at a time.
 fn in_parts(

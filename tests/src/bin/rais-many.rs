@@ -1,0 +1,116 @@
+//! Measures how long thousands of addresses take to be answered for again after their holder was
+//! cut off, and whether heartbeats suffer.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::{Parser, ValueEnum};
+use rais::clock;
+use rais_tests::many::{Many, Mode, beats};
+use rais_tests::trial::Trial;
+
+/// Cuts off the holder of thousands of addresses; two hosts, heartbeat 10 ms, timeout 35 ms.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// How many addresses.
+    #[arg(long, default_value_t = 10_000)]
+    count: usize,
+    /// How often each.
+    #[arg(long, default_value_t = 3)]
+    runs: u32,
+    /// Only this mode.
+    #[arg(long)]
+    mode: Option<Mode>,
+    /// Only this family.
+    #[arg(long)]
+    family: Option<Family>,
+    /// Milliseconds.
+    #[arg(long, default_value_t = 10)]
+    heartbeat: u64,
+    /// Milliseconds; default 3.5 heartbeats.
+    #[arg(long)]
+    timeout: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Family {
+    V4,
+    V6,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    rais_tests::netns::clean_up_on_signal()?;
+    println!(
+        "{:>10} {:>6} {:>10} {:>10} {:>10} {:>10} {:>10} {:>22}",
+        "mode",
+        "family",
+        "ip -batch",
+        "first",
+        "all",
+        "announced",
+        "together",
+        "late 5/10 ms, missed"
+    );
+    for v6 in [false, true] {
+        for &mode in Mode::value_variants() {
+            let family = if v6 { Family::V6 } else { Family::V4 };
+            let wanted = arguments.mode.is_none_or(|m| m == mode)
+                && arguments.family.is_none_or(|f| f == family);
+            // The kernel takes half a minute for 10,000.
+            let runs = if v6 && mode == Mode::Interface { 1 } else { arguments.runs };
+            for _ in 0..if wanted { runs } else { 0 } {
+                let heartbeat = Duration::from_millis(arguments.heartbeat);
+                let timeout = arguments.timeout.map_or(heartbeat * 7 / 2, Duration::from_millis);
+                measure(&Many { count: arguments.count, v6, mode, heartbeat, timeout })?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn measure(many: &Many) -> Result<()> {
+    let mut trial = Trial::new()?;
+    let batch = if many.mode == Mode::Interface { Some(batch(many)?) } else { None };
+    many.start(&mut trial)?;
+    let before = beats(trial.get(2))?;
+    let seen = many.watch(&trial, |trial| trial.bed.cut(trial.get(1)))?;
+    let after = beats(trial.get(2))?;
+    let ms = |span: Duration| format!("{:.1} ms", span.as_secs_f64() * 1e3);
+    println!(
+        "{:>10} {:>6} {:>10} {:>10} {:>10} {:>10} {:>10} {:>22}",
+        format!("{:?}", many.mode).to_lowercase(),
+        if many.v6 { "v6" } else { "v4" },
+        batch.map_or(String::new(), ms),
+        ms(seen.first),
+        ms(seen.all),
+        seen.announced.map_or("not all".to_owned(), ms),
+        seen.both,
+        format!(
+            "{}/{} of {}, {}",
+            after.late - before.late,
+            after.very_late - before.very_late,
+            after.sent - before.sent,
+            after.missed - before.missed
+        ),
+    );
+    Ok(())
+}
+
+/// How long `ip -batch` takes to add the addresses to the interface of a host.
+fn batch(many: &Many) -> Result<Duration> {
+    let mut trial = Trial::new()?;
+    let host = trial.add(3)?;
+    let lines = many.addresses().into_iter().fold(String::new(), |mut lines, address| {
+        let host = if address.is_ipv4() { "/32" } else { "/128" };
+        let nodad = if address.is_ipv4() { "" } else { " nodad" };
+        writeln!(lines, "address add {address}{host} dev eth0{nodad}").ok();
+        lines
+    });
+    let file = host.run_dir().join("batch");
+    std::fs::write(&file, lines)?;
+    let begun = clock::now();
+    host.run("ip", &["-batch", &file.display().to_string()])?;
+    Ok(clock::now().since(begun))
+}
