@@ -73,6 +73,10 @@ use telling::Telling;
 const DECIDE_PAUSE: Duration = Duration::from_micros(1);
 const FEW: u32 = 256;
 
+/// How often a group that has more gives its database what its hosts say of their addresses. The
+/// others do it at each tick.
+const REFRESH: Duration = Duration::from_millis(250);
+
 /// One service group as this host sees it.
 #[derive(Clone, Debug, Hash)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own, not a state")]
@@ -104,6 +108,8 @@ pub struct Group {
 
     members: Membership,
     database: Database,
+    /// When it is to be given anew what hosts say; none: at the next tick.
+    refresh_at: Option<Time>,
     leader: Option<HostId>,
     leading_since: Time,
     control: Control,
@@ -159,6 +165,7 @@ impl Group {
             sent: Sent::default(),
             members: Membership::default(),
             database: Database::default(),
+            refresh_at: None,
             leader: None,
             leading_since: now,
             control: Control::default(),
@@ -224,7 +231,13 @@ impl Group {
             self.last_tick = now;
             self.judge(now, &mut out);
             self.holdings.tick(now, &mut out);
-            self.refresh_database(now, &mut out);
+            if self.refresh_at.is_none_or(|at| now >= at) {
+                self.refresh_database(now, &mut out);
+                self.note_own();
+                let many = self.database.len() > usize::try_from(FEW).unwrap_or(usize::MAX);
+                let pause = REFRESH.min(self.settings.orphan_timeout / 4);
+                self.refresh_at = many.then(|| now + pause);
+            }
         }
         self.check_quorum(now, &mut out);
         self.check_joined(now);
@@ -239,7 +252,10 @@ impl Group {
         let changed = self.holdings.take_changed();
         if changed {
             self.stirred = true;
-            self.note_own();
+            for (address, epoch) in self.holdings.take_online() {
+                self.database.served(address, self.settings.host, epoch);
+            }
+            self.telling.lists_changed();
             self.members.compare_anew();
         }
         self.changed |= changed || self.lease_is_short(now);

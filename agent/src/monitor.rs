@@ -215,6 +215,7 @@ impl Monitor {
             measures: Arc::clone(&measures),
             due: None,
             armed: driver::Armed::default(),
+            later: std::collections::VecDeque::new(),
         };
         let realtime = means.realtime;
         // The driver last: what fails before it has done nothing yet.

@@ -140,6 +140,10 @@ pub(super) struct Holdings {
     changed: bool,
     /// Among them are all addresses in [`Stage::Ready`].
     ready: BTreeSet<IpAddr>,
+    /// How many are listed.
+    listed: usize,
+    /// What has come to be online since [`take_online`](Self::take_online).
+    online: Vec<IpAddr>,
 }
 
 impl Holdings {
@@ -150,6 +154,8 @@ impl Holdings {
             refused: Refusals::default(),
             changed: false,
             ready: BTreeSet::new(),
+            listed: 0,
+            online: Vec::new(),
         }
     }
 
@@ -165,7 +171,7 @@ impl Holdings {
 
     /// Something is listed.
     pub fn any_listed(&self) -> bool {
-        self.held.values().any(|holding| holding.stage != Stage::Clearing)
+        self.listed > 0
     }
 
     /// What the heartbeat lists, ascending by address.
@@ -191,6 +197,12 @@ impl Holdings {
         std::mem::take(&mut self.changed)
     }
 
+    /// What has come to be online since the last call, with its epoch.
+    pub fn take_online(&mut self) -> Vec<(IpAddr, u64)> {
+        let online = std::mem::take(&mut self.online).into_iter();
+        online.filter_map(|address| Some((address, self.epoch(address)?))).collect()
+    }
+
     /// Takes an address on. It must not be listed yet.
     pub fn acquire(
         &mut self,
@@ -212,6 +224,7 @@ impl Holdings {
             announce_at: Time::END,
             announcements: 0,
         };
+        self.listed += 1;
         if let Some(mut before) = self.held.insert(address, holding) {
             before.report_released(address, out);
         }
@@ -489,6 +502,7 @@ impl Holdings {
         holding.stage = Stage::Online;
         holding.deadline = Time::END;
         self.changed = true;
+        self.online.push(address);
     }
 
     /// Reports once that an online address was acquired.
@@ -548,6 +562,7 @@ impl Holdings {
                 holding.goes(now, reason, by);
             }
             holding.stage = Stage::Clearing;
+            self.listed = self.listed.saturating_sub(1);
             let reason = holding.reason;
             let started = matches!(was, Stage::Starting | Stage::Online);
             let script = self.limits.release_script && started && reason != Reason::AcquireFailed;

@@ -12,6 +12,11 @@ use super::{
     Report, election,
 };
 
+/// Most acquisitions ordered in one turn: more would keep the heartbeat waiting. The others are
+/// decided anew, after a pause of so many heartbeats.
+const ACQUIRE_AT_ONCE: usize = 2_048;
+const PAUSES: u32 = 8;
+
 impl Group {
     /// The leader's turn.
     pub(super) fn give_orders(&mut self, now: Time, out: &mut Vec<Action>) {
@@ -67,6 +72,17 @@ impl Group {
                 Err(refusal) => Some((asker, request.address, refusal)),
             }
         });
+        let all = decisions.len();
+        let mut acquired = 0;
+        decisions.retain(|decision| {
+            let acquires = matches!(decision, Decision::Acquire { .. });
+            acquired += usize::from(acquires);
+            !acquires || acquired <= ACQUIRE_AT_ONCE
+        });
+        if decisions.len() < all {
+            self.stirred = true;
+            self.decide_from = now + self.settings.heartbeat / PAUSES;
+        }
         self.carry_out(now, &decisions, out);
         if let Some((asker, address, refusal)) = refused {
             self.refuse_move(asker, address, refusal, out);

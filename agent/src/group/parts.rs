@@ -80,7 +80,18 @@ fn listed_len(listed: &Listed) -> usize {
     address(listed.address) + 2 + listed.served.map_or(0, |(_, epoch)| 1 + number(epoch))
 }
 
+/// The slice of an address where there are most of them: those of fewer are ranges of these.
+pub(super) fn finest(address: IpAddr) -> u16 {
+    index(address, MOST_BITS)
+}
+
 impl Slice {
+    /// The first of the finest slices that are in it.
+    pub(super) fn first(self) -> u16 {
+        let first = u32::from(self.index) << (16 - u32::from(self.bits.min(MOST_BITS)));
+        u16::try_from(first).unwrap_or(u16::MAX)
+    }
+
     /// Whether the address belongs to it.
     pub(super) fn has(self, address: IpAddr) -> bool {
         self.index == index(address, self.bits)
@@ -177,10 +188,19 @@ impl Told {
         changed.filter_map(|(n, _)| u16::try_from(n).ok()).collect()
     }
 
-    /// The entries of a slice.
-    pub fn slice(&self, index: u16) -> (Slice, Vec<Listed>) {
-        let slice = Slice { bits: self.bits, index };
-        (slice, self.set.values().filter(|l| slice.has(l.address)).copied().collect())
+    /// The entries of these slices.
+    pub fn slices(&self, indices: &[u16]) -> Vec<(Slice, Vec<Listed>)> {
+        let mut slices: BTreeMap<u16, Vec<Listed>> =
+            indices.iter().map(|&index| (index, Vec::new())).collect();
+        if !slices.is_empty() {
+            for listed in self.set.values() {
+                if let Some(entries) = slices.get_mut(&index(listed.address, self.bits)) {
+                    entries.push(*listed);
+                }
+            }
+        }
+        let slice = |(index, entries)| (Slice { bits: self.bits, index }, entries);
+        slices.into_iter().map(slice).collect()
     }
 }
 

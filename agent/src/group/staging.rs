@@ -1,22 +1,27 @@
 //! The lists of hosts that say them in parts, until they are whole.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use rais_common::time::Time;
 
-use super::parts::{listed_sum, sums};
+use super::parts::{finest, listed_sum, sums};
 use super::{HostId, Listed, Slice, Sum};
 
 /// Most hosts, and most addresses of one.
 const HOSTS: usize = 4_096;
 const ADDRESSES: usize = 65_536;
 
+/// Before all addresses.
+const LOWEST: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
 #[derive(Clone, Debug, Hash)]
 struct Staged {
     boot: u64,
     set: BTreeMap<IpAddr, Listed>,
+    /// The same addresses by the finest slices.
+    by_slice: BTreeSet<(u16, IpAddr)>,
     digest: u64,
     /// Since when it has not been what the host has.
     behind: Option<Time>,
@@ -26,13 +31,23 @@ struct Staged {
 
 impl Staged {
     fn new(boot: u64) -> Self {
-        Self { boot, set: BTreeMap::new(), digest: 0, behind: None, asked: None }
+        Self {
+            boot,
+            set: BTreeMap::new(),
+            by_slice: BTreeSet::new(),
+            digest: 0,
+            behind: None,
+            asked: None,
+        }
     }
 
     /// Replaces what there was of a slice.
     fn replace(&mut self, slice: Slice, entries: &[Listed]) {
-        let gone: Vec<IpAddr> = self.set.keys().copied().filter(|&a| slice.has(a)).collect();
+        let first = slice.first();
+        let gone = self.by_slice.range((first, LOWEST)..).map(|&(_, address)| address);
+        let gone: Vec<IpAddr> = gone.take_while(|&address| slice.has(address)).collect();
         for address in gone {
+            self.by_slice.remove(&(finest(address), address));
             if let Some(listed) = self.set.remove(&address) {
                 self.digest = self.digest.wrapping_sub(listed_sum(&listed));
             }
@@ -40,6 +55,7 @@ impl Staged {
         for listed in entries.iter().filter(|listed| slice.has(listed.address)) {
             if self.set.len() < ADDRESSES && !self.set.contains_key(&listed.address) {
                 self.set.insert(listed.address, *listed);
+                self.by_slice.insert((finest(listed.address), listed.address));
                 self.digest = self.digest.wrapping_add(listed_sum(listed));
             }
         }

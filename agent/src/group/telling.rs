@@ -1,5 +1,6 @@
 //! What this host tells the others: its heartbeats, and what does not fit them.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use rais_common::time::Time;
@@ -26,11 +27,23 @@ const ASK_AT_ONCE: usize = 16;
 pub(super) struct Telling {
     /// Its lists; none where they fit its heartbeats.
     told: Option<Told>,
+    /// They may have changed since, apart from what is refused.
+    stale: bool,
+    /// What of them was refused then.
+    refused: Vec<IpAddr>,
     /// Since when it has sent how many parts for questions.
     answered: (Option<Time>, usize),
     /// Which host heard is said next, and which part is repeated next.
     next_known: usize,
     next_part: u64,
+}
+
+impl Telling {
+    /// What this host lists has changed.
+    pub fn lists_changed(&mut self) {
+        // Where they fit the heartbeat it says them anyhow.
+        self.stale = self.told.is_some();
+    }
 }
 
 impl Group {
@@ -57,8 +70,7 @@ impl Group {
         }
         self.changed = false;
         self.last_heartbeat = now;
-        let mut host = self.own_info(now);
-        let lists = self.tell_lists(&mut host, out);
+        let (host, lists) = self.tell_lists(now, out);
         let known = self.tell_known(now);
         let used = parts::standing_len(&host) + parts::lists_len(&host);
         let used = used + known.iter().map(parts::known_len).sum::<usize>();
@@ -78,26 +90,37 @@ impl Group {
 
     /// Where the lists do not fit the heartbeat, sends what has changed of them in parts, before
     /// it, and leaves their sum.
-    fn tell_lists(&mut self, host: &mut HostInfo, out: &mut Vec<Action>) -> Option<Sum> {
-        if parts::lists_len(host) <= parts::LISTS_ROOM {
+    fn tell_lists(&mut self, now: Time, out: &mut Vec<Action>) -> (HostInfo, Option<Sum>) {
+        let refused = self.holdings.refused(now);
+        if let Some(told) = &self.telling.told
+            && !self.telling.stale
+            && self.telling.refused == refused
+        {
+            let host = HostInfo { preferred: Vec::new(), ..self.own_standing() };
+            return (host, Some(told.sum()));
+        }
+        let mut host = self.own_info(now);
+        self.telling.stale = false;
+        if parts::lists_len(&host) <= parts::LISTS_ROOM {
             self.telling.told = None;
-            return None;
+            self.telling.refused = Vec::new();
+            return (host, None);
         }
         let before = self.telling.told.take();
-        let told = Told::new(parts::listed(host), before.as_ref().map_or(0, |told| told.bits));
-        for index in told.changed_since(before.as_ref()) {
-            self.send_slice(&told, index, out);
-        }
+        let told = Told::new(parts::listed(&host), before.as_ref().map_or(0, |told| told.bits));
+        self.send_slices(&told, &told.changed_since(before.as_ref()), out);
         let sum = told.sum();
         self.telling.told = Some(told);
+        self.telling.refused = refused;
         (host.preferred, host.served, host.refused) = Default::default();
-        Some(sum)
+        (host, Some(sum))
     }
 
-    fn send_slice(&mut self, told: &Told, index: u16, out: &mut Vec<Action>) {
-        let (slice, entries) = told.slice(index);
-        let message = self.message(Body::Part(Part::Lists(slice, entries)));
-        out.push(Action::Send(message));
+    fn send_slices(&mut self, told: &Told, indices: &[u16], out: &mut Vec<Action>) {
+        for (slice, entries) in told.slices(indices) {
+            let message = self.message(Body::Part(Part::Lists(slice, entries)));
+            out.push(Action::Send(message));
+        }
     }
 
     /// What it has heard of the others: of all, or of its leader and some.
@@ -141,7 +164,7 @@ impl Group {
         let turn = self.telling.next_part / REPEAT_EVERY;
         let index = |bits: u8| u16::try_from(turn % (1 << bits)).unwrap_or(0);
         if let Some(told) = self.telling.told.take() {
-            self.send_slice(&told, index(told.bits), out);
+            self.send_slices(&told, &[index(told.bits)], out);
             self.telling.told = Some(told);
         }
         let bits = self.database.sum().bits;
@@ -174,9 +197,9 @@ impl Group {
                 let Some(told) = self.telling.told.take() else { return };
                 // Asked with other slices: whoever asks will learn the right ones.
                 if told.bits == ask.bits {
-                    for index in wanted(ask, &told.sums).into_iter().take(left) {
-                        self.send_slice(&told, index, out);
-                    }
+                    let mut indices = wanted(ask, &told.sums);
+                    indices.truncate(left);
+                    self.send_slices(&told, &indices, out);
                 }
                 self.telling.told = Some(told);
             }

@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -35,6 +36,9 @@ use rais_common::time::Time;
 /// Most inputs that wait for the driver. A message that finds no room is dropped and counted by
 /// whoever brought it; the sender repeats what matters.
 const INBOX: usize = 4_096;
+
+/// Most addresses whose results the group is told at once.
+const AT_ONCE: usize = 1_024;
 
 /// Most times the sockets are drained before a tick, so that a flood cannot hold it up for ever.
 const DRAINS: usize = 16;
@@ -109,18 +113,23 @@ pub struct Driver {
     pub due: Option<Time>,
     /// What is in place beforehand.
     pub armed: Armed,
+    /// What came of things that were done at once, for so many addresses that heartbeats go
+    /// between.
+    pub later: VecDeque<Vec<Event>>,
 }
 
 impl Driver {
     /// Runs until the group has stopped or nobody is left to talk to it.
     pub fn run(mut self) {
         loop {
-            let wait = self.group.next_deadline().since(clock::now());
+            let left = self.group.next_deadline().since(clock::now());
+            let wait = if self.later.is_empty() { left } else { Duration::ZERO };
             let going = match self.inbox.recv_timeout(wait) {
                 Ok(input) => self.take(input),
                 Err(RecvTimeoutError::Timeout) => true,
                 Err(RecvTimeoutError::Disconnected) => false,
             };
+            let going = going && self.take_later();
             let deadline = self.group.next_deadline();
             self.due = (clock::now() >= deadline).then_some(deadline);
             if !going || (self.due.is_some() && !self.tick()) {
@@ -146,6 +155,20 @@ impl Driver {
             }
         }
         arrived.into_iter().all(|input| self.take(input)) && self.step(Event::Tick)
+    }
+
+    /// False once the group has stopped.
+    fn take_later(&mut self) -> bool {
+        let event = self.later.pop_front().and_then(Event::together);
+        event.is_none_or(|event| self.step(event))
+    }
+
+    /// Has the group told a little later.
+    fn tell_later(&mut self, event: Event) {
+        match self.later.back_mut().filter(|events| events.len() < AT_ONCE) {
+            Some(events) => events.push(event),
+            None => self.later.push_back(vec![event]),
+        }
     }
 
     /// False once the group has stopped.
@@ -222,7 +245,10 @@ impl Driver {
                 Outcome::Done
             }
             Step::Open(addresses) => self.open(&addresses),
-            Step::Configure(addresses) => self.configure(addresses),
+            Step::Configure(addresses) => {
+                self.configure(addresses);
+                Outcome::Done
+            }
             Step::Announce(addresses) => {
                 self.announcer.announce(addresses, self.lease_until);
                 Outcome::Done
@@ -247,8 +273,7 @@ impl Driver {
     }
 
     /// Has these put in place, unless they are.
-    fn configure(&self, addresses: Vec<(IpAddr, u64)>) -> Outcome {
-        let mut known = Vec::new();
+    fn configure(&mut self, addresses: Vec<(IpAddr, u64)>) {
         for (address, epoch) in addresses {
             let result = if self.armed.has_route(address) {
                 Ok(())
@@ -258,9 +283,8 @@ impl Driver {
                     Err(full) => Err(full.to_string()),
                 }
             };
-            known.push(Event::Configured { address, epoch, result });
+            self.tell_later(Event::Configured { address, epoch, result });
         }
-        Event::together(known).map_or(Outcome::Done, Outcome::Happened)
     }
 
     fn carry_out_one(&mut self, now: Time, action: Action) -> Outcome {
@@ -286,7 +310,7 @@ impl Driver {
                 self.send(&message);
             }
             Action::Deconfigure { address, epoch } if self.armed.keeps(address) => {
-                return Outcome::Happened(Event::Deconfigured { address, epoch, result: Ok(()) });
+                self.tell_later(Event::Deconfigured { address, epoch, result: Ok(()) });
             }
             Action::Deconfigure { address, epoch } => {
                 let job = Job::Deconfigure { address, epoch };
