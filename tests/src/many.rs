@@ -155,7 +155,11 @@ impl Many {
     ///
     /// # Errors
     /// It does not.
-    pub fn watch(&self, trial: &Trial, fault: impl FnOnce(&Trial) -> Result<()>) -> Result<Seen> {
+    pub fn watch(
+        &self,
+        trial: &mut Trial,
+        fault: impl FnOnce(&mut Trial) -> Result<()>,
+    ) -> Result<Seen> {
         let (mac, index) = eth0(&trial.client)?;
         let (old, _) = eth0(trial.get(1))?;
         let (new, _) = eth0(trial.get(2))?;

@@ -16,6 +16,9 @@ pub enum What {
     DataPlane,
     /// What a heartbeat and a failure cost a group, against the number of hosts.
     Group,
+    /// How long 10,000 addresses are without a holder after theirs was cut off, in each way of
+    /// holding them. Needs root.
+    Addresses,
 }
 
 /// Measures so many times: runs the demonstration and prints medians, or what is asked for.
@@ -35,6 +38,14 @@ pub fn bench(runs: u32, what: Option<What>) -> Result<()> {
             run(&mut cargo(&["build", "-q", "--release", "-p", "rais"]))?;
             let program = ["run", "-q", "--release", "-p", "rais-tests", "--bin", "rais-questions"];
             run(cargo(&program).args(["--", "--rounds", &runs]))
+        }
+        Some(What::Addresses) => {
+            build_ebpf::build_ebpf()?;
+            // The agent is started by its path, beside the program that measures.
+            run(&mut cargo(&["build", "-q", "--release", "-p", "rais", "-p", "rais-tests"]))?;
+            let program =
+                ["run", "-q", "--release", "-p", "rais-tests", "--bin", "rais-many", "--"];
+            run(cargo(&program).args(["--runs", &runs]))
         }
         Some(What::DataPlane) => {
             build_ebpf::build_ebpf()?;

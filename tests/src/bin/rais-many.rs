@@ -75,7 +75,7 @@ fn measure(many: &Many) -> Result<()> {
     let batch = if many.mode == Mode::Interface { Some(batch(many)?) } else { None };
     many.start(&mut trial)?;
     let before = beats(trial.get(2))?;
-    let seen = many.watch(&trial, |trial| trial.bed.cut(trial.get(1)))?;
+    let seen = many.watch(&mut trial, |trial| trial.bed.cut(trial.get(1)))?;
     let after = beats(trial.get(2))?;
     let ms = |span: Duration| format!("{:.1} ms", span.as_secs_f64() * 1e3);
     println!(
