@@ -74,7 +74,7 @@ pub fn run(config: &Config, record: Option<&Path>) -> anyhow::Result<()> {
         let mut agent = Agent::start(config, recording.as_ref()).await.map_err(cannot_start)?;
         server.keep();
         agent.serve(server, ends, hangups).await?;
-        leftovers::disarm(config).await
+        leftovers::disarm(&agent.plane, config).await
     });
     // Scripts that run are killed. Looks at a file system that hangs are not waited for.
     runtime.shutdown_timeout(RUNTIME_LIMIT);
@@ -157,6 +157,7 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 
 /// A running agent.
 struct Agent {
+    plane: BpfPlane,
     control: Arc<Control>,
     conflicts: Conflicts,
     /// Serves the metrics, where they are wanted.
@@ -241,7 +242,7 @@ impl Agent {
         let groups = std::mem::take(&mut trail.groups);
         let control = Arc::new(Control::new(config.agent.host, groups, log, quiesced));
         let metrics = metrics.map(|listener| listener.serve(Arc::clone(&control)));
-        Ok(Self { control, conflicts, _metrics: metrics, _place: None, ended })
+        Ok(Self { plane, control, conflicts, _metrics: metrics, _place: None, ended })
     }
 
     /// Serves until a signal, or until a group's driver ends by itself, which it never should.

@@ -74,11 +74,10 @@ async fn take_off(addresses: &Addresses, which: Vec<(Place, IpAddr)>) -> Result<
 
 /// After all groups have ended: takes away what was put in place beforehand and is no group's to
 /// release.
-pub(super) async fn disarm(config: &Config) -> anyhow::Result<()> {
+pub(super) async fn disarm(plane: &BpfPlane, config: &Config) -> anyhow::Result<()> {
     let armed = AddressMode::Route { prearm: true };
     if config.groups.iter().any(|group| group.address_mode == armed) {
-        let plane = BpfPlane::open(&config.agent.bpf_dir)?;
-        take_away(&plane, &Addresses::connect(&Handle::current())?, config).await?;
+        take_away(plane, &Addresses::connect(&Handle::current())?, config).await?;
     }
     Ok(())
 }

@@ -80,8 +80,8 @@ impl<'a> Trail<'a> {
             tracing::warn!("undoing the start: {error}");
         }
         drop(groups);
-        if self.plane.is_some()
-            && let Err(error) = leftovers::disarm(self.config).await
+        if let Some((plane, _)) = &self.plane
+            && let Err(error) = leftovers::disarm(plane, self.config).await
         {
             tracing::warn!("undoing the start: {error}");
         }

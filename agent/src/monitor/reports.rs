@@ -23,7 +23,7 @@ const QUEUE: usize = 2 * rais_common::maps::MAX_ADDRESSES as usize + 8_192;
 /// a line of their own in the agent's log: where thousands of addresses move, lines for all would
 /// hold up everything else. The events have them all.
 const AT_ONCE: usize = 1_024;
-const LINES: usize = 32;
+const LINES: usize = 8;
 
 /// When the agent ends, so long notifications may take that were not sent yet.
 const LAST_TRAPS: Duration = Duration::from_secs(1);
