@@ -3,6 +3,7 @@
 mod boot;
 mod control;
 mod control_links;
+mod housekeeping;
 mod leftovers;
 mod quiesced;
 mod trail;
@@ -27,8 +28,10 @@ use crate::group::Event;
 use crate::metrics;
 use crate::monitor::{Means, Monitor};
 use crate::objects::Pool;
+use crate::privileges;
 use crate::realtime;
 use crate::record::{Recorder, Recording};
+use crate::service_manager::ServiceManager;
 use crate::traps;
 
 use control::{Control, Running};
@@ -51,6 +54,14 @@ const DETACH_INTERVAL: Duration = Duration::from_millis(2);
 #[error(transparent)]
 pub struct CannotStart(anyhow::Error);
 
+impl CannotStart {
+    /// The agent cannot start, because of this.
+    #[must_use]
+    pub fn because(error: anyhow::Error) -> Self {
+        Self(error)
+    }
+}
+
 /// The error of a start that failed.
 fn cannot_start(error: impl Into<anyhow::Error>) -> anyhow::Error {
     CannotStart(error.into()).into()
@@ -62,6 +73,12 @@ fn cannot_start(error: impl Into<anyhow::Error>) -> anyhow::Error {
 /// # Errors
 /// [`CannotStart`], or the agent ended because something it cannot do without has ended.
 pub fn run(config: &Config, record: Option<&Path>) -> anyhow::Result<()> {
+    let daemon = &config.agent.daemon;
+    // While this is the only thread.
+    if let Some(scripts) = daemon.script_capabilities {
+        let limited = privileges::limit(scripts).context("privileges cannot be dropped");
+        limited.map_err(cannot_start)?;
+    }
     let claim = api::claim(&config.agent.run_dir).map_err(cannot_start)?;
     // Only now: the file may be that of an agent that runs.
     let recording = record.map(record_to).transpose().map_err(cannot_start)?;
@@ -70,9 +87,10 @@ pub fn run(config: &Config, record: Option<&Path>) -> anyhow::Result<()> {
         // Signals and clients that come meanwhile wait until the agent has started.
         let ends = Ends::new().map_err(cannot_start)?;
         let hangups = signal(SignalKind::hangup()).map_err(cannot_start)?;
-        let mut server = claim.listen().map_err(cannot_start)?;
+        let mut server = claim.listen(daemon.socket).map_err(cannot_start)?;
         let mut agent = Agent::start(config, recording.as_ref()).await.map_err(cannot_start)?;
         server.keep();
+        privileges::settle_this_thread();
         agent.serve(server, ends, hangups).await?;
         leftovers::disarm(&agent.plane, config).await
     });
@@ -107,11 +125,13 @@ fn refuse_foreign(config: &Config) -> Result<(), BpfError> {
         .try_for_each(|interface| BpfPlane::refuse_foreign(&config.agent.bpf_dir, interface))
 }
 
-/// Takes away what a dead agent left behind: addresses, then links and maps. Says what it was.
+/// Takes away what a dead agent left behind: addresses, then links and maps. Says what it was. With
+/// `keep_program` links and empty maps stay: detaching a program can bounce an interface, and an
+/// agent that follows adopts them.
 ///
 /// # Errors
 /// An agent is running, or something could not be taken away.
-pub fn clean(config: &Config) -> anyhow::Result<Vec<String>> {
+pub fn clean(config: &Config, keep_program: bool) -> anyhow::Result<Vec<String>> {
     let _claim = api::claim(&config.agent.run_dir)?;
     runtime()?.block_on(async {
         let addresses = Addresses::connect(&Handle::current())?;
@@ -121,6 +141,9 @@ pub fn clean(config: &Config) -> anyhow::Result<Vec<String>> {
             removed.extend(take_away(&plane, &addresses, config).await?);
         } else {
             removed.extend(take_off_marked(&addresses, config).await?);
+        }
+        if keep_program {
+            return Ok(removed);
         }
         let programs = bpf::programs(&config.agent.bpf_dir)?;
         let pins = bpf::clean(&config.agent.bpf_dir)?;
@@ -150,6 +173,7 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
         .worker_threads(2)
         .thread_name("rais-work")
         .thread_stack_size(WORKER_STACK)
+        .on_thread_start(privileges::settle_this_thread)
         .enable_all()
         .build()
         .context("cannot start the runtime")
@@ -255,9 +279,13 @@ impl Agent {
         let (stop, stopped) = watch::channel(false);
         let control = Arc::clone(&self.control);
         let serving = tokio::spawn(server.serve(control, wait_for(stopped)));
+        let manager = Arc::new(ServiceManager::of_environment());
+        manager.ready(&housekeeping::in_words(&api::Control::status(self.control.as_ref()).await));
+        let informing = housekeeping::inform(Arc::clone(&manager), Arc::clone(&self.control));
+        let informing = tokio::spawn(informing);
         let result = loop {
             tokio::select! {
-                () = ends.next() => break self.shut_down(&mut ends).await,
+                () = ends.next() => break self.shut_down(&mut ends, &manager).await,
                 // Left to itself it would end the agent without releasing anything.
                 Some(()) = hangups.recv() => tracing::warn!(
                     "SIGHUP: reading the configuration again is not available in this version; \
@@ -265,7 +293,7 @@ impl Agent {
                 ),
                 Some(group) = self.ended.recv() => {
                     // Its lease runs out by itself; the others release in order.
-                    let others = self.shut_down(&mut ends).await;
+                    let others = self.shut_down(&mut ends, &manager).await;
                     break others.and(Err(anyhow::anyhow!("the driver of group `{group}` ended")));
                 }
                 conflict = self.conflicts.next() => {
@@ -274,13 +302,15 @@ impl Agent {
                 }
             }
         };
+        informing.abort();
         stop.send_replace(true);
         serving.await.context("the control socket")?;
         result
     }
 
     /// Releases everything. A second signal ends at once; the leases run out by themselves.
-    async fn shut_down(&mut self, ends: &mut Ends) -> anyhow::Result<()> {
+    async fn shut_down(&mut self, ends: &mut Ends, manager: &ServiceManager) -> anyhow::Result<()> {
+        manager.stopping();
         tracing::info!("releasing everything");
         self.control.tell_all(&Event::Shutdown);
         tokio::select! {

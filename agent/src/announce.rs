@@ -18,6 +18,7 @@ use rais_common::time::Time;
 
 use crate::clock;
 use crate::config::checked::Interface;
+use crate::privileges;
 
 /// Most addresses that wait to be announced: twice as many as there can be. What does not fit is
 /// dropped and counted; owners repeat their announcements.
@@ -111,7 +112,10 @@ impl Announcer {
         };
         std::thread::Builder::new()
             .name("rais-announce".to_owned())
-            .spawn(move || work.run(&waiting))
+            .spawn(move || {
+                privileges::settle_this_thread();
+                work.run(&waiting);
+            })
             .map_err(AnnounceError::Thread)?;
         Ok(Self { queue, counts })
     }

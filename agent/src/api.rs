@@ -3,10 +3,12 @@
 //!
 //! Whoever may open the socket may read; changing is for root and the agent's own user. A client
 //! can take up little: its line, its time and the number of clients are bounded, and nothing of
-//! the agent waits for it.
+//! the agent waits for it. Those who may only read have places of their own, and one at a time is
+//! answered. `docs/control-socket.md` has the protocol for others.
 
 mod claim;
 pub mod client;
+mod places;
 
 use std::future::Future;
 use std::io;
@@ -18,12 +20,13 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::events::{Event, EventLog};
 use crate::status::Status;
+
+use places::{Peer, Place, Places};
 
 pub use claim::{Claim, ClaimError, LOCK_NAME, SOCKET_NAME, Server, claim};
 
@@ -33,8 +36,12 @@ pub const VERSION: u32 = 1;
 /// Longest request, in bytes, newline included.
 pub const MAX_REQUEST: usize = 64 << 10;
 
-/// Most clients at a time.
+/// Most clients at a time of those who may change something, and as many of those who may only
+/// read.
 pub const MAX_CLIENTS: usize = 32;
+
+/// Most clients at a time of one user who may only read.
+pub const MAX_OF_USER: usize = 8;
 
 /// A client that asks nothing, or does not take its reply, for so long is let go.
 const IDLE: Duration = Duration::from_secs(10);
@@ -160,7 +167,7 @@ impl Reply {
 impl Server {
     /// Serves clients until `stop` is ready. Those still connected are then cut off.
     pub async fn serve<C: Control>(self, control: Arc<C>, stop: impl Future<Output = ()>) {
-        let room = Arc::new(Semaphore::new(MAX_CLIENTS));
+        let places = Arc::new(Places::default());
         let mut clients = JoinSet::new();
         let mut stop = std::pin::pin!(stop);
         loop {
@@ -177,26 +184,27 @@ impl Server {
                     continue;
                 }
             };
-            let Ok(place) = Arc::clone(&room).try_acquire_owned() else {
-                turn_away(&stream);
-                continue;
+            let peer = Peer::of(&stream);
+            let place = match places.take(peer) {
+                Ok(place) => place,
+                Err(reason) => {
+                    turn_away(&stream, reason);
+                    continue;
+                }
             };
             let control = Arc::clone(&control);
             clients.spawn(async move {
-                if let Err(e) = Client::new(stream).serve(control.as_ref()).await {
+                if let Err(e) = Client::new(stream, peer, place).serve(control.as_ref()).await {
                     tracing::debug!("control socket: client lost: {e}");
                 }
-                drop(place);
             });
         }
     }
 }
 
 /// Tells a client that there is no room, as far as that is possible without waiting.
-fn turn_away(stream: &UnixStream) {
-    let reply =
-        Reply::refused(format!("{MAX_CLIENTS} clients are connected already; try again later"));
-    if let Ok(line) = line(&reply) {
+fn turn_away(stream: &UnixStream, reason: String) {
+    if let Ok(line) = line(&Reply::refused(reason)) {
         stream.try_write(&line).ok();
     }
 }
@@ -212,29 +220,30 @@ fn line(reply: &Reply) -> io::Result<Vec<u8>> {
 struct Client {
     read: BufReader<OwnedReadHalf>,
     write: OwnedWriteHalf,
-    /// It is root or the agent's own user.
-    may_change: bool,
+    peer: Peer,
+    place: Place,
 }
 
 impl Client {
-    fn new(stream: UnixStream) -> Self {
-        let own = nix::unistd::geteuid().as_raw();
-        let may_change = stream.peer_cred().is_ok_and(|peer| [0, own].contains(&peer.uid()));
+    fn new(stream: UnixStream, peer: Peer, place: Place) -> Self {
         let (read, write) = stream.into_split();
-        Self { read: BufReader::new(read), write, may_change }
+        Self { read: BufReader::new(read), write, peer, place }
     }
 
     /// Answers requests until the client goes, is idle or asks nonsense.
     async fn serve<C: Control>(mut self, control: &C) -> io::Result<()> {
-        while let Ok(line) = timeout(IDLE, self.line()).await {
-            let request = match line? {
+        while let Ok(asked) = timeout(IDLE, self.line()).await {
+            let request = match asked? {
                 None => return Ok(()),
                 Some(Err(reason)) => return self.send(&Reply::refused(reason)).await,
-                Some(Ok(line)) => parse(&line),
+                Some(Ok(text)) => parse(&text),
             };
             match request {
                 Ok(Request { cmd: Command::Events, follow: true, group, after, log, .. }) => {
-                    if let Err(reason) = known(control, group.as_deref()).await {
+                    let turn = self.place.turn().await;
+                    let known = known(control, group.as_deref()).await;
+                    drop(turn);
+                    if let Err(reason) = known {
                         return self.send(&Reply::refused(reason)).await;
                     }
                     let same = log == Some(control.events().id());
@@ -242,8 +251,11 @@ impl Client {
                     return self.follow(control.events(), group.as_deref(), after).await;
                 }
                 Ok(request) => {
-                    let reply = answer(control, request, self.may_change).await;
-                    self.send(&reply).await?;
+                    let reply = {
+                        let _turn = self.place.turn().await;
+                        line(&answer(control, request, self.peer).await)?
+                    };
+                    self.send_line(&reply).await?;
                 }
                 Err(reason) => self.send(&Reply::refused(reason)).await?,
             }
@@ -264,7 +276,11 @@ impl Client {
     }
 
     async fn send(&mut self, reply: &Reply) -> io::Result<()> {
-        timeout(IDLE, self.write.write_all(&line(reply)?)).await?
+        self.send_line(&line(reply)?).await
+    }
+
+    async fn send_line(&mut self, line: &[u8]) -> io::Result<()> {
+        timeout(IDLE, self.write.write_all(line)).await?
     }
 
     /// Sends all events after one, then each as it happens, until the client goes or does not take
@@ -318,7 +334,7 @@ pub fn parse(line: &[u8]) -> Result<Request, String> {
 }
 
 /// The reply to a request that has one.
-async fn answer<C: Control>(control: &C, request: Request, may_change: bool) -> Reply {
+async fn answer<C: Control>(control: &C, request: Request, peer: Peer) -> Reply {
     let result = match request.cmd {
         Command::Status => timeout(ANSWER, control.status())
             .await
@@ -327,8 +343,8 @@ async fn answer<C: Control>(control: &C, request: Request, may_change: bool) -> 
             let group = request.group.as_deref();
             Ok(known(control, group).await.map(|()| kept(control.events(), group)))
         }
-        Command::Quiesce | Command::Resume | Command::Move if !may_change => {
-            Ok(Err("only root and the agent's own user may do this".to_owned()))
+        Command::Quiesce | Command::Resume | Command::Move if !peer.may_change() => {
+            Ok(Err(peer.refusal()))
         }
         Command::Quiesce => set(control, request.group, true).await,
         Command::Resume => set(control, request.group, false).await,

@@ -57,7 +57,7 @@ enum Command {
     /// Move an address to another host: this agent asks its leader, and waits until it is done
     Move(moves::MoveArgs),
     /// Take away what a dead agent left behind
-    Clean(ConfigArgs),
+    Clean(clean::CleanArgs),
     /// Tell fresh groups what `rais run --record` wrote: what do they decide, and is it the same?
     Replay(replay::ReplayArgs),
     /// Print a new group key, for a file in `key_files`

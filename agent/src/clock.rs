@@ -1,5 +1,7 @@
 //! The only reader of clocks.
 
+use std::time::Duration;
+
 use rais_common::time::Time;
 
 /// Now, on the clock that leases are measured on (`CLOCK_BOOTTIME`). Reading it does not fail on
@@ -20,6 +22,13 @@ pub fn wall_nanos() -> u64 {
 #[must_use]
 pub fn on_core_nanos() -> u64 {
     read(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap_or(0)
+}
+
+/// Time since the machine booted without the time it was suspended (`CLOCK_MONOTONIC`): what the
+/// service manager wants to be told.
+#[must_use]
+pub fn monotonic() -> Duration {
+    Duration::from_nanos(read(nix::time::ClockId::CLOCK_MONOTONIC).unwrap_or(0))
 }
 
 /// The clock in nanoseconds, where it can be read and is not negative.

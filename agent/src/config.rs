@@ -7,6 +7,7 @@
 mod agent;
 pub(crate) mod arp_ignore;
 pub mod checked;
+mod daemon;
 mod duration;
 pub mod facts;
 mod group;
@@ -118,7 +119,7 @@ fn whole(root: Section<'_>, facts: &dyn Facts) -> Option<Config> {
     if let Some(extra) = sections.get(MAX_GROUPS) {
         extra.mistake(format!("more than {MAX_GROUPS} groups; an agent can be in {MAX_GROUPS}"));
     }
-    let raw = agent::read(agent);
+    let raw = agent::read(agent, facts);
     let groups: Vec<_> =
         sections.into_iter().take(MAX_GROUPS).map(|section| group::read(section, facts)).collect();
     let host = raw.host_id.or_else(|| groups.first().and_then(group::Raw::control_address));

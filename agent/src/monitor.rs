@@ -37,6 +37,7 @@ use crate::events::EventLog;
 use crate::group::{Event, Group, HostId, MoveRefusal, View};
 use crate::metrics::Measures;
 use crate::objects::{self, LoadObject, Objects, Pool, TestStatus};
+use crate::privileges;
 use crate::realtime;
 use crate::record::Recorder;
 use crate::traps::{Counters, Speaker, Traps};
@@ -141,6 +142,7 @@ fn spawn(
     let thread = std::thread::Builder::new().name(format!("rais-{name}")).stack_size(DRIVER_STACK);
     thread.spawn(move || {
         let _end = end;
+        privileges::settle_this_thread();
         realtime::raise_this_thread(realtime);
         driver.run();
     })?;
@@ -305,6 +307,12 @@ impl Monitor {
     pub async fn reported(&self) {
         // Nothing is ever sent; the end of the sender is what is waited for.
         drop(self.told.clone().changed().await);
+    }
+
+    /// Whether the driver has ended.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        *self.ended.borrow()
     }
 
     /// Waits for the driver to end.

@@ -15,6 +15,8 @@ use nix::unistd::Pid;
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
 
+use crate::service_manager;
+
 /// How much of a program's output is kept: the end of it, where errors are.
 const OUTPUT_LIMIT: usize = 4096;
 
@@ -187,7 +189,12 @@ impl Running {
     fn start(program: &Program) -> io::Result<Self> {
         let (reader, writer) = io::pipe()?;
         let pipe = pipe::Receiver::from_owned_fd(reader.into())?;
-        let child = Command::new(&program.path)
+        let mut command = Command::new(&program.path);
+        // What the service manager wants to hear is the agent's to say.
+        for name in service_manager::VARIABLES {
+            command.env_remove(name);
+        }
+        let child = command
             .args(&program.arguments)
             .envs(program.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock;
 use crate::events::rfc3339;
 use crate::group::{Action, Event, Settings};
+use crate::privileges;
 
 /// Which form the lines have. Another one is refused.
 pub const FORMAT: u32 = 1;
@@ -110,6 +111,7 @@ impl Recording {
         queue.try_send(head()).ok();
         let path = path.to_owned();
         std::thread::Builder::new().name("rais-record".to_owned()).spawn(move || {
+            privileges::settle_this_thread();
             if let Err(error) = write(file, &lines) {
                 tracing::warn!("the recording ends: {}: {error}", path.display());
             }

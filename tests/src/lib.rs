@@ -16,6 +16,7 @@ pub mod recorded;
 pub mod scripts;
 pub mod snmptrapd;
 pub mod status;
+pub mod systemd;
 pub mod trial;
 pub mod unbound;
 pub mod wait;

@@ -30,7 +30,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, bail};
 
-pub use host::{AgentConfig, Host};
+pub use host::{AgentConfig, Host, unit};
 pub use leftovers::{bystander, clean_up_on_signal, sweep};
 pub use look::{Attached, entry_address};
 pub use process::{Watch, binary, watch};

@@ -4,6 +4,7 @@
 //! reports in windows: how long the address did not answer, how much was lost, who answered, and
 //! whether two hosts ever answered the same ARP request.
 
+pub mod confined;
 pub mod echo;
 pub mod tally;
 pub mod watch;

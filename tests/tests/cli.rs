@@ -19,6 +19,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
 use rais::api::{Control, SOCKET_NAME, claim};
+use rais::config::checked::SocketAccess;
 use rais::events::{Event, EventLog};
 use rais::status::{Group, Status};
 use tokio::sync::oneshot;
@@ -179,6 +180,26 @@ fn a_file_that_is_no_configuration_is_bad_input() {
 }
 
 #[test]
+fn who_may_open_the_socket_and_what_is_logged_is_checked_on_this_machine() {
+    let dir = Dir::new("daemon");
+    let agent = "[agent]\nsocket_owner = \"root\"\nsocket_group = \"rais-none\"\n";
+    let file = dir.file("rais.toml", &format!("{agent}{}", config("insecure = true")), 0o644);
+    let output = run(&["check", "--config", &file]);
+    assert_eq!((code(&output), stdout(&output)), (2, ""));
+    let why = "there is no group `rais-none` on this machine; name another, or make it with \
+               `groupadd --system rais-none`";
+    assert_eq!(stderr(&output), format!("{file}:3:16: `socket_group`: {why}\n"));
+
+    let file = dir.file("rais.toml", &config("insecure = true"), 0o644);
+    let mut command = Command::new(rais());
+    let output = command.args(["run", "--config", &file]).env("RAIS_LOG", "loud").output().unwrap();
+    assert_eq!(code(&output), 2);
+    let why = "\"loud\" is no level; expected off, error, warn, info, debug or trace, alone or \
+               after `target=`";
+    assert_eq!(stderr(&output), format!("rais: environment: `RAIS_LOG`: {why}\n"));
+}
+
+#[test]
 fn insecure_is_said() {
     let dir = Dir::new("insecure");
     let file = dir.file("rais.toml", &config("insecure = true"), 0o644);
@@ -267,7 +288,7 @@ fn leader() -> Event {
 async fn with_agent(dir: &Dir, client: impl FnOnce(&str, &Fake) + Send + 'static) {
     let fake = Arc::new(Fake(EventLog::new()));
     fake.0.push(leader());
-    let server = claim(&dir.0).unwrap().listen().unwrap();
+    let server = claim(&dir.0).unwrap().listen(SocketAccess::default()).unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
     let serving = tokio::spawn(server.serve(Arc::clone(&fake), async {
         stopped.await.ok();

@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use nix::pty::{Winsize, openpty};
 use rais::api::{Control, SOCKET_NAME, claim};
+use rais::config::checked::SocketAccess;
 use rais::events::EventLog;
 use rais::status::{Group, Status, Test};
 use rais_tests::netns::binary;
@@ -54,7 +55,7 @@ async fn with_agent<T: Send + 'static>(
 ) -> T {
     let dir = std::env::temp_dir().join(format!("rais-tty-{name}-{}", std::process::id()));
     fs::create_dir_all(&dir).unwrap();
-    let server = claim(&dir).unwrap().listen().unwrap();
+    let server = claim(&dir).unwrap().listen(SocketAccess::default()).unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
     let serving = tokio::spawn(server.serve(Arc::new(Fake(EventLog::new())), async {
         stopped.await.ok();

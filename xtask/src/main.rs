@@ -2,6 +2,7 @@
 
 #![allow(unreachable_pub, reason = "a program has nobody outside to be reached from")]
 
+mod alerts;
 mod bench;
 mod broken_rules;
 mod build_ebpf;

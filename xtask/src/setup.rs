@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use crate::command::{cargo, installed, is_root, run, succeeds};
 
 /// Programs that building and testing call, and the Debian packages that have them.
-const TOOLS: [(&str, &str); 17] = [
+const TOOLS: [(&str, &str); 19] = [
     ("cc", "gcc"),
     ("bpftool", "bpftool"),
     ("ip", "iproute2"),
@@ -27,6 +27,8 @@ const TOOLS: [(&str, &str); 17] = [
     ("unbound", "unbound"),
     ("snmptrapd", "snmptrapd"),
     ("smilint", "smitools"),
+    ("setpriv", "util-linux"),
+    ("systemd-analyze", "systemd"),
 ];
 
 /// Files that building and testing read, and the Debian packages that have them.

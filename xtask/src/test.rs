@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::command::{cargo, installed, is_root, root, run, succeeds};
-use crate::{build_ebpf, setup, simulate, tidy};
+use crate::{alerts, build_ebpf, setup, simulate, tidy};
 
 /// Test files of `tests/tests` that need neither root nor BPF. Any other may need both, and
 /// measures time: its tests run one after another.
@@ -48,6 +48,7 @@ impl Run {
         self.step("set-up", || setup::setup(yes))?;
         self.step("format", || run(&mut cargo(&["fmt", "--all", "--check"])))?;
         self.step("tidy", tidy::tidy)?;
+        self.step("alert rules", alerts::alerts)?;
         self.step("XDP program", build_ebpf::build_ebpf)?;
         self.step("clippy", || {
             run(&mut cargo(&["clippy", "--all-targets", "--", "-D", "warnings"]))

@@ -169,6 +169,12 @@ impl Control {
         }
     }
 
+    /// How many turns the driver of each group that goes on has made.
+    pub(super) fn turns(&self) -> BTreeMap<String, u64> {
+        let going = self.groups.iter().filter(|group| !group.monitor.has_ended());
+        going.map(|group| (group.name.clone(), group.monitor.measures().turns())).collect()
+    }
+
     fn no_group(&self, wanted: &str) -> String {
         let names: Vec<&str> = self.groups.iter().map(|g| g.name.as_str()).collect();
         format!("there is no group `{wanted}`; there are: {}", names.join(", "))

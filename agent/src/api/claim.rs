@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use tokio::net::UnixListener;
 
+use crate::config::checked::SocketAccess;
 use crate::made::Made;
 
 /// Name of the socket in the run directory.
@@ -32,6 +33,18 @@ pub enum ClaimError {
     #[error("{}: {source}; {}", path.display(), remedy(source))]
     Io {
         /// What cannot be used.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The control socket cannot be given to its owner or group.
+    #[error(
+        "{}: it cannot be given to `socket_owner` and `socket_group`: {source}; run as root, or \
+         name a group that this user is in",
+        path.display()
+    )]
+    Owner {
+        /// The socket.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
@@ -101,29 +114,36 @@ pub fn claim(run_dir: &Path) -> Result<Claim, ClaimError> {
 }
 
 impl Claim {
-    /// Opens the control socket, mode 0660, in the place of one that a dead agent left. To be
-    /// called on a tokio runtime.
+    /// Opens the control socket for those who may, in the place of one that a dead agent left. To
+    /// be called on a tokio runtime.
     ///
     /// # Errors
     /// The system refuses.
-    pub fn listen(self) -> Result<Server, ClaimError> {
-        let listener = self.bind().map_err(|source| {
-            let path = self.socket.clone();
-            ClaimError::Io { path, source }
-        })?;
+    pub fn listen(self, access: SocketAccess) -> Result<Server, ClaimError> {
+        let listener = self.bind(access)?;
         Ok(Server { listener, claim: self })
     }
 
-    /// The socket appears under its name only once its mode is right.
-    fn bind(&self) -> io::Result<UnixListener> {
+    /// The socket appears under its name only once it belongs to the right ones.
+    fn bind(&self, access: SocketAccess) -> Result<UnixListener, ClaimError> {
         let new = self.socket.with_file_name(NEW_NAME);
+        let fail = |source| ClaimError::Io { path: self.socket.clone(), source };
         match fs::remove_file(&new) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(fail(e)),
             Ok(()) | Err(_) => {}
         }
-        let listener = UnixListener::bind(&new)?;
-        fs::set_permissions(&new, Permissions::from_mode(0o660))?;
-        fs::rename(&new, &self.socket)?;
+        let listener = UnixListener::bind(&new).map_err(fail)?;
+        let SocketAccess { owner, group, mode } = access;
+        // For nobody else, until it has its owner.
+        fs::set_permissions(&new, Permissions::from_mode(0o600)).map_err(fail)?;
+        if owner.is_some() || group.is_some() {
+            chown(&new, owner, group).map_err(|source| {
+                fs::remove_file(&new).ok();
+                ClaimError::Owner { path: self.socket.clone(), source }
+            })?;
+        }
+        fs::set_permissions(&new, Permissions::from_mode(mode)).map_err(fail)?;
+        fs::rename(&new, &self.socket).map_err(fail)?;
         Ok(listener)
     }
 }

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::client::{AskError, ask, ask_once};
 use super::*;
+use crate::config::checked::SocketAccess;
 use crate::status::Group;
 
 /// An agent with the groups `web` and `mail`.
@@ -90,7 +91,7 @@ async fn with_server<T: Send + 'static>(
     client: impl FnOnce(&Path, &Fake) -> T + Send + 'static,
 ) -> T {
     let dir = Dir::new(name);
-    let server = claim(&dir.0).unwrap().listen().unwrap();
+    let server = claim(&dir.0).unwrap().listen(SocketAccess::default()).unwrap();
     let fake = Arc::new(fake);
     let (stop, stopped) = oneshot::channel::<()>();
     let serving = tokio::spawn(server.serve(Arc::clone(&fake), async {
@@ -156,9 +157,13 @@ async fn quiesce_and_resume_reach_the_agent() {
 #[tokio::test]
 async fn others_may_read_and_not_change() {
     let fake = Fake::default();
-    let reply = answer(&fake, request(Command::Quiesce), false).await;
-    assert_eq!(reply.error.unwrap(), "only root and the agent's own user may do this");
-    assert!(answer(&fake, request(Command::Status), false).await.ok);
+    for change in [Command::Quiesce, Command::Resume, Command::Move] {
+        let reply = answer(&fake, request(change), Peer::user(1_000)).await;
+        let why = "only root and the agent's own user may do this; it was asked by user id 1000";
+        assert_eq!(reply.error.unwrap(), why);
+    }
+    assert!(answer(&fake, request(Command::Status), Peer::user(1_000)).await.ok);
+    assert!(answer(&fake, request(Command::Events), Peer::user(1_000)).await.ok);
     assert!(fake.quiesced.lock().unwrap().is_empty());
 }
 
@@ -284,14 +289,16 @@ async fn there_is_room_for_so_many_clients() {
 #[tokio::test(start_paused = true)]
 async fn an_agent_that_does_not_answer_is_reported() {
     let fake = Fake { stuck: true, ..Fake::default() };
-    let reply = answer(&fake, request(Command::Status), true).await;
+    let reply = answer(&fake, request(Command::Status), Peer::user(0)).await;
     assert_eq!(reply.error.unwrap(), "no answer within 5 s");
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_idle_client_is_let_go() {
     let (ours, theirs) = UnixStream::pair().unwrap();
-    Client::new(theirs).serve(&Fake::default()).await.unwrap();
+    let peer = Peer::user(0);
+    let place = Places::default().take(peer).unwrap();
+    Client::new(theirs, peer, place).serve(&Fake::default()).await.unwrap();
     drop(ours);
 }
 
@@ -300,7 +307,7 @@ async fn one_agent_a_directory() {
     let dir = Dir::new("claim");
     let first = claim(&dir.0).unwrap();
     assert!(matches!(claim(&dir.0), Err(ClaimError::Busy(_))), "claimed");
-    let server = first.listen().unwrap();
+    let server = first.listen(SocketAccess::default()).unwrap();
     let mode = std::fs::metadata(dir.socket()).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o660);
     let busy = claim(&dir.0).unwrap_err().to_string();
@@ -321,7 +328,7 @@ async fn a_dead_socket_is_replaced_and_a_live_one_is_not() {
     assert!(dir.socket().exists());
     let gone = ask_once(&dir.socket(), &request(Command::Status));
     assert!(matches!(gone, Err(AskError::NoAgent { .. })));
-    let server = claim(&dir.0).unwrap().listen().unwrap();
+    let server = claim(&dir.0).unwrap().listen(SocketAccess::default()).unwrap();
     std::os::unix::net::UnixStream::connect(dir.socket()).unwrap();
     drop(server);
 }

@@ -1,10 +1,8 @@
 //! `rais run`
 
-use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 
 use clap::Args;
-use tracing_subscriber::EnvFilter;
 
 use super::ConfigArgs;
 
@@ -22,12 +20,8 @@ pub(super) struct RunArgs {
 /// Runs the agent until it is told to end.
 pub(super) fn main(args: &RunArgs) -> anyhow::Result<()> {
     let config = args.config.load()?;
-    let filter =
-        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,async_snmp=off"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal() && super::colour())
-        .init();
+    let filter = rais::log::wanted(config.agent.daemon.log.as_deref())
+        .map_err(|why| rais::agent::CannotStart::because(anyhow::anyhow!(why)))?;
+    rais::log::start(filter, super::colour());
     rais::agent::run(&config, args.record.as_deref())
 }

@@ -3,7 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use super::checked::{Agent, DataPlaneKind, XdpMode};
+use super::checked::{Agent, Daemon, DataPlaneKind, XdpMode};
+use super::daemon;
+use super::facts::Facts;
 use super::reader::Section;
 use crate::group::HostId;
 
@@ -19,6 +21,7 @@ pub(super) struct Raw {
     xdp_mode: XdpMode,
     realtime: bool,
     metrics: Option<SocketAddr>,
+    daemon: Daemon,
 }
 
 impl Raw {
@@ -32,12 +35,13 @@ impl Raw {
             xdp_mode: self.xdp_mode,
             realtime: self.realtime,
             metrics: self.metrics,
+            daemon: self.daemon,
         }
     }
 }
 
 /// Reads the section, which may be left out.
-pub(super) fn read(section: Option<Section<'_>>) -> Raw {
+pub(super) fn read(section: Option<Section<'_>>, facts: &dyn Facts) -> Raw {
     let mut raw = Raw {
         host_id: None,
         run_dir: "/run/rais".into(),
@@ -46,6 +50,7 @@ pub(super) fn read(section: Option<Section<'_>>) -> Raw {
         xdp_mode: XdpMode::Auto,
         realtime: true,
         metrics: None,
+        daemon: daemon::usual(),
     };
     let Some(section) = section else { return raw };
     if let Some(at) = section.parsed::<IpAddr>("host_id", "an IP address in quotes") {
@@ -85,6 +90,7 @@ pub(super) fn read(section: Option<Section<'_>>) -> Raw {
         raw.realtime = at.value;
     }
     raw.metrics = metrics(&section);
+    raw.daemon = daemon::read(&section, facts);
     section.finish();
     raw
 }

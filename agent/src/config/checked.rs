@@ -1,5 +1,6 @@
 //! The configuration as the agent uses it: everything resolved, everything valid.
 
+mod daemon;
 mod name_service;
 
 use std::fmt;
@@ -14,6 +15,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 
 use crate::group::{HostId, Settings};
 
+pub use daemon::{Daemon, SocketAccess};
 pub use name_service::{
     Delegate, NameBackend, NameServer, NameService, TsigAlgorithm, TsigKey, UpdatedServer, ZoneFile,
 };
@@ -46,6 +48,8 @@ pub struct Agent {
     pub realtime: bool,
     /// Where metrics are served over HTTP.
     pub metrics: Option<SocketAddr>,
+    /// Socket, privileges and log of the process.
+    pub daemon: Daemon,
 }
 
 /// `data_plane`

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use nix::ifaddrs::{InterfaceAddress, getifaddrs};
 use nix::net::if_::if_nametoindex;
+use nix::unistd::{Group, User};
 use tokio_rustls::rustls::RootCertStore;
 use tokio_rustls::rustls::pki_types::{CertificateDer, pem::PemObject};
 
@@ -28,6 +29,15 @@ pub struct SecretFile {
     pub owner: u32,
     /// What is in it, at most 64 KiB.
     pub text: String,
+}
+
+/// Whether a user or a group is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Account {
+    /// A user.
+    User,
+    /// A group of users.
+    Group,
 }
 
 /// Facts about the machine.
@@ -70,6 +80,12 @@ pub trait Facts {
 
     /// The effective user id of this process.
     fn user(&self) -> u32;
+
+    /// The id of the user or group of this name.
+    ///
+    /// # Errors
+    /// Why there is none, in words.
+    fn account(&self, kind: Account, name: &str) -> Result<u32, String>;
 }
 
 /// The machine this process runs on.
@@ -161,6 +177,27 @@ impl Facts for Machine {
 
     fn user(&self) -> u32 {
         nix::unistd::geteuid().as_raw()
+    }
+
+    fn account(&self, kind: Account, name: &str) -> Result<u32, String> {
+        let (word, make, found) = match kind {
+            Account::User => {
+                let found = User::from_name(name).map(|found| found.map(|user| user.uid.as_raw()));
+                ("user", "useradd", found)
+            }
+            Account::Group => {
+                let found = Group::from_name(name).map(|found| found.map(|all| all.gid.as_raw()));
+                ("group", "groupadd", found)
+            }
+        };
+        match found {
+            Ok(Some(id)) => Ok(id),
+            Ok(None) => Err(format!(
+                "there is no {word} `{name}` on this machine; name another, or make it with \
+                 `{make} --system {name}`"
+            )),
+            Err(errno) => Err(format!("the {word} `{name}` cannot be looked up: {}", errno.desc())),
+        }
     }
 }
 

@@ -8,13 +8,14 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use rustix::thread::CapabilitySet;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
 use super::checked::{
-    Interface, Key, Load, LoadScript, PressureResource, Seal, Secret, TestKind, TrafficUnit,
-    TrapAuth, TrapPrivacy, TrapSecurity, TrapUser, Traps, XdpMode,
+    Daemon, Interface, Key, Load, LoadScript, PressureResource, Seal, Secret, SocketAccess,
+    TestKind, TrafficUnit, TrapAuth, TrapPrivacy, TrapSecurity, TrapUser, Traps, XdpMode,
 };
-use super::facts::SecretFile;
+use super::facts::{Account, SecretFile};
 use super::*;
 use crate::group::{Balance, Failback, HostId, Placement, Role};
 
@@ -85,6 +86,14 @@ impl Facts for Fake {
     fn user(&self) -> u32 {
         1000
     }
+
+    fn account(&self, kind: Account, name: &str) -> Result<u32, String> {
+        match (kind, name) {
+            (Account::User, "operator") => Ok(37),
+            (Account::Group, "rais") => Ok(990),
+            _ => Err(format!("there is no such {kind:?}")),
+        }
+    }
 }
 
 const UPDATE_KEY: &str = "key \"updates\" {\n\talgorithm hmac-sha256;\n\tsecret \"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\";\n};\n";
@@ -107,6 +116,11 @@ xdp_mode = "generic"
 realtime = false
 state_dir = "/var/lib/other"
 metrics = "[::1]:9477"
+socket_owner = "operator"
+socket_group = "rais"
+socket_mode = "0600"
+script_capabilities = ["CAP_KILL", "CAP_SYS_ADMIN"]
+log = "warn,rais::dns=debug"
 
 [[group]]
 name = "web"
@@ -223,6 +237,8 @@ fn the_smallest_file_gets_the_defaults() {
     assert!(config.agent.realtime);
     assert_eq!(config.agent.state_dir, Path::new("/var/lib/rais"));
     assert_eq!(config.agent.metrics, None);
+    assert_eq!(config.agent.daemon, daemon::usual());
+    assert_eq!(config.agent.daemon.socket.mode, 0o660);
     let group = &config.groups[0];
     let s = &group.settings;
     assert_eq!((s.name.as_str(), s.role, s.quorum), ("web", Role::Member, 1));
@@ -248,6 +264,11 @@ fn every_key_is_read() {
     assert!(!config.agent.realtime);
     assert_eq!(config.agent.state_dir, Path::new("/var/lib/other"));
     assert_eq!(config.agent.metrics, Some("[::1]:9477".parse().unwrap()));
+    let (operator, rais) = (Some(37), Some(990));
+    let socket = SocketAccess { owner: operator, group: rais, mode: 0o600 };
+    let script_capabilities = Some(CapabilitySet::KILL | CapabilitySet::SYS_ADMIN);
+    let log = Some("warn,rais::dns=debug".to_owned());
+    assert_eq!(config.agent.daemon, Daemon { socket, script_capabilities, log });
     let group = &config.groups[0];
     let s = &group.settings;
     assert_eq!(s.control_addresses, [ip("10.77.0.1"), ip("10.78.0.1")]);

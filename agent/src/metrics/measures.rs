@@ -47,6 +47,7 @@ pub struct Measures {
     pub lateness: Histogram,
     sent: AtomicU64,
     missed: AtomicU64,
+    turns: AtomicU64,
     reports_dropped: AtomicU64,
     notices_dropped: AtomicU64,
     /// Written by the task that writes events down, not by the driver.
@@ -78,6 +79,7 @@ impl Default for Measures {
             lateness: Histogram::default(),
             sent: AtomicU64::new(0),
             missed: AtomicU64::new(0),
+            turns: AtomicU64::new(0),
             reports_dropped: AtomicU64::new(0),
             notices_dropped: AtomicU64::new(0),
             events: Mutex::new(events),
@@ -94,6 +96,18 @@ impl Measures {
     /// A heartbeat left on no interface or too late, or the lease could not be renewed.
     pub fn heartbeat_missed(&self) {
         self.missed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The driver goes on.
+    pub fn turn(&self) {
+        self.turns.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Turns of the driver so far. It makes at least one in
+    /// [`TURN`](crate::monitor::driver::TURN).
+    #[must_use]
+    pub fn turns(&self) -> u64 {
+        self.turns.load(Ordering::Relaxed)
     }
 
     /// A report found no room.

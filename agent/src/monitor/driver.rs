@@ -43,6 +43,9 @@ const AT_ONCE: usize = 1_024;
 /// Most times the sockets are drained before a tick, so that a flood cannot hold it up for ever.
 const DRAINS: usize = 16;
 
+/// A driver that has nothing to do shows once in this time that it goes on.
+pub const TURN: Duration = Duration::from_millis(500);
+
 /// Something for the driver.
 #[derive(Debug)]
 pub enum Input {
@@ -122,8 +125,9 @@ impl Driver {
     /// Runs until the group has stopped or nobody is left to talk to it.
     pub fn run(mut self) {
         loop {
+            self.measures.turn();
             let left = self.group.next_deadline().since(clock::now());
-            let wait = if self.later.is_empty() { left } else { Duration::ZERO };
+            let wait = if self.later.is_empty() { left.min(TURN) } else { Duration::ZERO };
             let going = match self.inbox.recv_timeout(wait) {
                 Ok(input) => self.take(input),
                 Err(RecvTimeoutError::Timeout) => true,

@@ -25,6 +25,7 @@ use super::socket::SetUpError;
 use crate::clock;
 use crate::config::checked::{Interface, Seal};
 use crate::group::{Event, HostId, Message};
+use crate::privileges;
 use crate::realtime;
 use crate::wire::{Decoder, MAX_MESSAGE, Refusal};
 use arrival::Clocks;
@@ -261,6 +262,7 @@ impl ReceiveThread {
         // A NUL would end the name.
         let name = format!("rais-rx-{}", group.replace('\0', ""));
         let run = move || {
+            privileges::settle_this_thread();
             realtime::raise_this_thread(realtime);
             run(&receiver, &offer, &stopped);
         };

@@ -2,11 +2,12 @@
 
 use std::ffi::OsString;
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use rais_tests::probe::{echo, watch, without_bpf};
+use rais_tests::probe::{confined, echo, watch, without_bpf};
 
 /// Measures what a client of a service address sees.
 #[derive(Parser)]
@@ -29,6 +30,15 @@ enum Command {
     /// Sends echoes and ARP requests; reports a line of JSON for every line on standard input, and
     /// one at the end. The interface must be promiscuous.
     Watch(WatchArguments),
+    /// Runs a program for which only those system calls work that a unit allows.
+    Confined {
+        /// The unit's file.
+        #[arg(long)]
+        unit: PathBuf,
+        /// The program and its arguments.
+        #[arg(last = true, required = true)]
+        program: Vec<OsString>,
+    },
     /// Runs a program for which the kernel has no `bpf` system call.
     WithoutBpf {
         /// Its error number instead: 38 is ENOSYS, 1 is EPERM.
@@ -68,6 +78,7 @@ struct WatchArguments {
 fn main() -> Result<()> {
     match Arguments::parse().command {
         Command::Serve { port, name } => echo::serve(port, &name),
+        Command::Confined { unit, program } => confined::run(&unit, &program),
         Command::WithoutBpf { errno, program } => without_bpf::run(errno, &program),
         Command::Watch(arguments) => {
             let options = watch::Options {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use rais::config::checked::{Interface, PressureResource};
-use rais::config::facts::{Facts, SecretFile};
+use rais::config::facts::{Account, Facts, SecretFile};
 use rais::config::{MAX_GROUPS, check};
 use rais::group::Group;
 use rais_common::time::Time;
@@ -58,6 +58,10 @@ impl Facts for Machine {
 
     fn user(&self) -> u32 {
         0
+    }
+
+    fn account(&self, _kind: Account, name: &str) -> Result<u32, String> {
+        if name == "rais" { Ok(990) } else { Err("is not there".to_owned()) }
     }
 }
 

@@ -16,11 +16,21 @@ use nix::unistd::Pid;
 
 use super::leftovers::VARIABLE;
 use super::process::{binary, in_netns, output, prompt};
+use crate::probe::confined::Limits;
 use crate::status::Status;
 use crate::wait;
 
 /// How much of an agent's log a failure shows.
 const LOG_LINES: usize = 40;
+
+/// `1`: every agent is [confined](Host::confine).
+const CONFINED: &str = "RAIS_CONFINED";
+
+/// The unit that is installed with the agent.
+#[must_use]
+pub fn unit() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/rais.service")
+}
 
 /// A host. Its processes end when it is dropped; its namespace goes with the bed.
 #[derive(Debug)]
@@ -33,6 +43,7 @@ pub struct Host {
     bpf_dir: PathBuf,
     agent: Option<Child>,
     records: bool,
+    confined: bool,
     services: Vec<Child>,
 }
 
@@ -99,7 +110,8 @@ impl Host {
     ) -> Self {
         let (bed, name) = (bed.to_owned(), name.to_owned());
         let (agent, services) = (None, Vec::new());
-        Self { bed, name, netns, address, dir, bpf_dir, agent, records: false, services }
+        let confined = std::env::var_os(CONFINED).is_some_and(|value| value == "1");
+        Self { bed, name, netns, address, dir, bpf_dir, agent, records: false, confined, services }
     }
 
     /// Its name in the bed.
@@ -192,7 +204,9 @@ impl Host {
             bail!("{}: the agent runs already, as process {pid}", self.name);
         }
         let log = self.log()?;
-        let mut command = self.command(binary("rais")?);
+        let rais = binary("rais")?;
+        let mut command =
+            if self.confined { self.confined_command(&rais)? } else { self.command(rais) };
         command.arg("run").arg("--config").arg(self.dir.join("rais.toml"));
         if self.records {
             command.arg("--record").arg(self.recording());
@@ -200,6 +214,23 @@ impl Host {
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         self.agent = Some(command.spawn().context("starting the agent")?);
         Ok(())
+    }
+
+    /// Agents that are started from now on may do what the unit in `packaging` lets them do, and no
+    /// more, as far as capabilities and system calls go.
+    pub const fn confine(&mut self) {
+        self.confined = true;
+    }
+
+    fn confined_command(&self, program: &Path) -> Result<Command> {
+        let unit = unit();
+        let limits = Limits::of_unit(&unit)?;
+        let bounding = format!("-all,+{}", limits.capabilities.join(",+"));
+        let mut command = self.command("setpriv");
+        command.args(["--no-new-privs", "--inh-caps", "-all", "--bounding-set", &bounding]);
+        command.arg(binary("rais-probe")?).args(["confined", "--unit"]).arg(unit);
+        command.arg("--").arg(program);
+        Ok(command)
     }
 
     /// Agents that are started from now on record what they are told and decide.

@@ -243,6 +243,28 @@ pub(super) const ADDED: &[(&str, &str)] = &[
         "[agent]\nmetrics = '[::1]:0'",
         "f:8:11: `metrics`: [::1]:0 has no usable port; expected 1 to 65535",
     ),
+    ("[agent]\nsocket_owner = 'nobody-here'", "f:8:16: `socket_owner`: there is no such User"),
+    ("[agent]\nsocket_group = 'staff'", "f:8:16: `socket_group`: there is no such Group"),
+    (
+        "[agent]\nsocket_group = 990",
+        "f:8:16: `socket_group`: expected a name, or a number, in quotes, found 990",
+    ),
+    (
+        "[agent]\nsocket_mode = '0640'",
+        "f:8:15: `socket_mode`: expected \"0600\" or \"0660\" or \"0666\", found '0640'",
+    ),
+    (
+        "[agent]\nscript_capabilities = ['CAP_KILL', 'KILL']",
+        "f:8:36: `script_capabilities`: there is no capability \"KILL\"; see capabilities(7)",
+    ),
+    (
+        "[agent]\nscript_capabilities = 'none'",
+        "f:8:23: `script_capabilities`: expected \"all\", or a list of capabilities such as [\"CAP_KILL\"], found 'none'",
+    ),
+    (
+        "[agent]\nlog = 'loud'",
+        "f:8:7: `log`: \"loud\" is no level; expected off, error, warn, info, debug or trace, alone or after `target=`",
+    ),
     (
         "[agent]\ndata_plane = 'kernel'",
         "f:8:14: `data_plane = \"kernel\"` is not available in this version",
