@@ -68,12 +68,6 @@ pub struct Systemd {
     log: PathBuf,
 }
 
-/// Whether there is a systemd to run on this machine.
-#[must_use]
-pub fn installed() -> bool {
-    Path::new("/lib/systemd/systemd").exists()
-}
-
 impl Systemd {
     /// Starts one on `host`, with the project's unit and `config` as `/etc/rais/rais.toml`.
     /// `dropin` is added to the unit.
@@ -184,7 +178,7 @@ impl Systemd {
         bail!("no agent in {}", services.display())
     }
 
-    /// The journal as text, with all fields as `json` where that is wanted.
+    /// The journal as text.
     #[must_use]
     pub fn journal(&self) -> String {
         let done = self.command("journalctl").args(["--no-pager", "-o", "cat"]).output();

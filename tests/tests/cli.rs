@@ -441,7 +441,8 @@ fn whoever_may_not_open_the_socket_is_told() {
     let output = command.output().unwrap();
     drop(listener);
     assert_eq!((code(&output), stdout(&output)), (1, ""));
-    let said = "Permission denied (os error 13); run this as root";
+    let said = "Permission denied (os error 13); run this as root, or to look only as a user of \
+                the socket's group (`socket_group`)";
     assert_eq!(stderr(&output), format!("rais: {}: {said}\n", dir.socket()));
 }
 

@@ -51,6 +51,8 @@ enum Task {
     },
     /// Checks the rules of ARCHITECTURE.md that a machine can check.
     Tidy,
+    /// Checks the alert rules in docs with Prometheus' own checker.
+    Alerts,
     /// Runs simulated clusters, each from a seed of its own.
     Simulate {
         /// For the simulation: --seeds N, --seed FIRST, --hosts N; --crowd HOSTSxADDRESSES for one
@@ -112,6 +114,7 @@ fn run(task: Task) -> Result<()> {
         Task::Demo { arguments } => demo::demo(&arguments),
         Task::Test { yes } => test::test(yes),
         Task::Tidy => tidy::tidy(),
+        Task::Alerts => alerts::alerts(),
         Task::Simulate { arguments } => simulate::simulate(&arguments),
         Task::Fuzz { target, seconds } => fuzz::fuzz(target.as_deref(), seconds),
         Task::Model { arguments } => model::model(&arguments),

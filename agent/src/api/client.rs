@@ -32,7 +32,11 @@ pub enum AskError {
         source: io::Error,
     },
     /// The socket may not be opened.
-    #[error("{}: {source}; run this as root", socket.display())]
+    #[error(
+        "{}: {source}; run this as root, or to look only as a user of the socket's group \
+         (`socket_group`)",
+        socket.display()
+    )]
     Denied {
         /// The socket.
         socket: PathBuf,
