@@ -165,7 +165,8 @@ fn annoy(socket: &Path, n: u64) -> std::io::Result<()> {
         12 => {
             stream.write_all(b"{\"v\":1,\"cmd\":\"quiesce\"}")?;
             stream.shutdown(Shutdown::Write)?;
-            stream.read(&mut answer)?;
+            let length = stream.read(&mut answer)?;
+            assert!(!answer[..length].starts_with(b"{\"ok\":true"), "{answer:?}");
         }
         13 => stream.shutdown(Shutdown::Read)?,
         // Good ones, many at a time, whose answers nobody takes.
@@ -222,7 +223,7 @@ fn a_flood_of_nonsense_makes_no_heartbeat_late() {
     println!(
         "{sent} heartbeats, {missed} missed; later than, before: {before:?}, after: {after:?}"
     );
-    assert_eq!(missed, 0.0);
+    assert!(missed < 1.0, "{missed}");
     // Root's requests are events, each with a line; the others are not worth one.
     assert!(lines() - said < 20, "{}", trial.get(1).log_tail());
     // A lease is nine heartbeats here. None was late by as many as would have been missed.
