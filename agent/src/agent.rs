@@ -6,7 +6,9 @@ mod control_links;
 mod housekeeping;
 mod leftovers;
 mod quiesced;
+mod reload;
 mod trail;
+mod workshop;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,24 +22,25 @@ use tokio::sync::{mpsc, watch};
 
 use crate::addresses::Addresses;
 use crate::api;
-use crate::config::arp_ignore;
 use crate::config::checked::{self, Config, Interface, TrapSecurity};
+use crate::config::{MAX_GROUPS, arp_ignore};
 use crate::data_plane::bpf::{self, BpfError, BpfPlane, Conflicts, Place};
 use crate::events::EventLog;
 use crate::group::Event;
 use crate::metrics;
-use crate::monitor::{Means, Monitor};
 use crate::objects::Pool;
 use crate::privileges;
 use crate::realtime;
-use crate::record::{Recorder, Recording};
+use crate::record::{Recorders, Recording};
 use crate::service_manager::ServiceManager;
 use crate::traps;
 
-use control::{Control, Running};
+use control::Control;
 use leftovers::{few, take_away, take_off_marked};
 use quiesced::Quiesced;
+use reload::{Asked, Reloader};
 use trail::Trail;
+use workshop::Workshop;
 
 /// How long the runtime may take to end what still runs on it.
 const RUNTIME_LIMIT: Duration = Duration::from_secs(1);
@@ -67,12 +70,13 @@ fn cannot_start(error: impl Into<anyhow::Error>) -> anyhow::Error {
     CannotStart(error.into()).into()
 }
 
-/// Runs the agent until SIGTERM or SIGINT, then releases everything. What its groups are told and
+/// Runs the agent until SIGTERM or SIGINT, then releases everything. At a SIGHUP, or when asked to,
+/// it reads the file at `path` again, whose contents `config` is. What its groups are told and
 /// decide is written to the file at `record`.
 ///
 /// # Errors
 /// [`CannotStart`], or the agent ended because something it cannot do without has ended.
-pub fn run(config: &Config, record: Option<&Path>) -> anyhow::Result<()> {
+pub fn run(path: &Path, config: &Config, record: Option<&Path>) -> anyhow::Result<()> {
     let daemon = &config.agent.daemon;
     // While this is the only thread.
     if let Some(scripts) = daemon.script_capabilities {
@@ -88,11 +92,11 @@ pub fn run(config: &Config, record: Option<&Path>) -> anyhow::Result<()> {
         let ends = Ends::new().map_err(cannot_start)?;
         let hangups = signal(SignalKind::hangup()).map_err(cannot_start)?;
         let mut server = claim.listen(daemon.socket).map_err(cannot_start)?;
-        let mut agent = Agent::start(config, recording.as_ref()).await.map_err(cannot_start)?;
+        let recorders = recording.as_ref().map_or(Recorders::off(), Recording::recorders);
+        let agent = Agent::start(path, config, recorders).await.map_err(cannot_start)?;
         server.keep();
         privileges::settle_this_thread();
-        agent.serve(server, ends, hangups).await?;
-        leftovers::disarm(&agent.plane, config).await
+        agent.serve(server, ends, hangups).await
     });
     // Scripts that run are killed. Looks at a file system that hangs are not waited for.
     runtime.shutdown_timeout(RUNTIME_LIMIT);
@@ -181,22 +185,22 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 
 /// A running agent.
 struct Agent {
-    plane: BpfPlane,
     control: Arc<Control>,
     conflicts: Conflicts,
-    /// Serves the metrics, where they are wanted.
-    _metrics: Option<metrics::Server>,
     /// While it is held, no other agent uses the maps.
     _place: Option<Place>,
     /// Names of groups whose driver has ended.
     ended: mpsc::Receiver<String>,
+    reloader: Reloader,
+    /// Who wants the configuration to be read again.
+    reloads: mpsc::Receiver<Asked>,
 }
 
 impl Agent {
-    async fn start(config: &Config, recording: Option<&Recording>) -> anyhow::Result<Self> {
+    async fn start(path: &Path, config: &Config, recorders: Recorders) -> anyhow::Result<Self> {
         refuse_foreign(config)?;
         let mut trail = Trail::begin(config);
-        match Self::start_on(config, &mut trail, recording).await {
+        match Self::start_on(path, config, &mut trail, recorders).await {
             Ok(agent) => Ok(Self { _place: trail.keep(), ..agent }),
             Err(error) => {
                 trail.undo().await;
@@ -206,9 +210,10 @@ impl Agent {
     }
 
     async fn start_on<'a>(
+        path: &Path,
         config: &'a Config,
         trail: &mut Trail<'a>,
-        recording: Option<&Recording>,
+        recorders: Recorders,
     ) -> anyhow::Result<Self> {
         let metrics = match config.agent.metrics {
             Some(address) => Some(metrics::Listener::bind(address).await?),
@@ -232,91 +237,105 @@ impl Agent {
         let engine = notifies_as_user(config)
             .then(|| traps::open_engine(&config.agent.state_dir, config.agent.host))
             .transpose()?;
-        let boot = boot::next(&config.agent.run_dir).context("the boot epoch")?;
-        let names = config.groups.iter().map(|group| group.settings.name.as_str()).collect();
-        let quiesced = Quiesced::read(&config.agent.run_dir, &names);
+        let (tell_end, ended) = mpsc::channel(MAX_GROUPS);
         let settings = config.groups.iter().map(|group| &group.settings);
         let count = settings.map(|s| s.preferred.len() + s.floating.len()).sum();
-        let log = Arc::new(EventLog::for_addresses(count));
-        let objects = Pool::new(&Handle::current());
-        let (tell_end, ended) = mpsc::channel(config.groups.len().max(1));
-        for (slot, group) in (0..).zip(&config.groups) {
-            let name = &group.settings.name;
-            let reader = plane.reader(slot, &group.service_interface)?;
-            let means = Means {
-                runtime: &Handle::current(),
-                objects: &objects,
-                boot,
-                plane: Box::new(plane.group(slot, &group.service_interface)?),
-                traffic: Box::new(move || reader.group_traffic().map_err(|e| e.to_string())),
-                addresses: addresses.clone(),
-                log: Arc::clone(&log),
-                realtime: config.agent.realtime,
-                quiesced: quiesced.has(name),
-                recorder: recording.map_or(Recorder::off(), |recording| recording.recorder(name)),
-                engine: engine.clone(),
-                ended: tell_end.clone(),
-            };
-            let reader = plane.reader(slot, &group.service_interface)?;
-            let monitor =
-                Monitor::start(group, means).with_context(|| format!("group `{name}`"))?;
-            let mode = modes.get(&group.service_interface.index).copied();
-            trail.groups.push(Running::new(group, monitor, reader, mode));
-        }
+        let workshop = Workshop {
+            objects: Pool::new(&Handle::current()),
+            runtime: Handle::current(),
+            plane,
+            addresses,
+            log: Arc::new(EventLog::for_addresses(count)),
+            recorders,
+            modes,
+            engine,
+            ended: tell_end,
+            realtime: config.agent.realtime,
+        };
+        let quiesced = start_groups(&workshop, config, trail)?;
         let groups = std::mem::take(&mut trail.groups);
-        let control = Arc::new(Control::new(config.agent.host, groups, log, quiesced));
-        let metrics = metrics.map(|listener| listener.serve(Arc::clone(&control)));
-        Ok(Self { plane, control, conflicts, _metrics: metrics, _place: None, ended })
+        let (ask, reloads) = mpsc::channel(reload::WAITING);
+        let log = Arc::clone(&workshop.log);
+        let control = Control::new(config.agent.host, groups, log, quiesced, Some(ask));
+        let control = Arc::new(control);
+        let reloader = Reloader {
+            path: reload::absolute(path),
+            config: config.clone(),
+            workshop,
+            control: Arc::clone(&control),
+            metrics: metrics.map(|listener| listener.serve(Arc::clone(&control))),
+            reading: None,
+        };
+        Ok(Self { control, conflicts, _place: None, ended, reloader, reloads })
     }
 
     /// Serves until a signal, or until a group's driver ends by itself, which it never should.
     async fn serve(
-        &mut self,
+        self,
         server: api::Server,
         mut ends: Ends,
-        mut hangups: Signal,
+        hangups: Signal,
     ) -> anyhow::Result<()> {
+        let Self { control, mut conflicts, _place, mut ended, reloader, reloads } = self;
         let (stop, stopped) = watch::channel(false);
-        let control = Arc::clone(&self.control);
-        let serving = tokio::spawn(server.serve(control, wait_for(stopped)));
+        let (halt, halted) = watch::channel(false);
+        let serving = tokio::spawn(server.serve(Arc::clone(&control), wait_for(stopped)));
         let manager = Arc::new(ServiceManager::of_environment());
-        manager.ready(&housekeeping::in_words(&api::Control::status(self.control.as_ref()).await));
-        let informing = housekeeping::inform(Arc::clone(&manager), Arc::clone(&self.control));
+        manager.ready(&housekeeping::in_words(&api::Control::status(control.as_ref()).await));
+        let informing = housekeeping::inform(Arc::clone(&manager), Arc::clone(&control));
         let informing = tokio::spawn(informing);
+        // Hangups left to themselves would end the agent without releasing anything.
+        let reloading = reloader.serve(reloads, hangups, Arc::clone(&manager), halted);
+        let reloading = tokio::spawn(reloading);
         let result = loop {
             tokio::select! {
-                () = ends.next() => break self.shut_down(&mut ends, &manager).await,
-                // Left to itself it would end the agent without releasing anything.
-                Some(()) = hangups.recv() => tracing::warn!(
-                    "SIGHUP: reading the configuration again is not available in this version; \
-                     nothing was changed, restart the agent"
-                ),
-                Some(group) = self.ended.recv() => {
+                () = ends.next() => break Ok(()),
+                Some(group) = ended.recv() => if control.has_failed(&group) {
                     // Its lease runs out by itself; the others release in order.
-                    let others = self.shut_down(&mut ends, &manager).await;
-                    break others.and(Err(anyhow::anyhow!("the driver of group `{group}` ended")));
-                }
-                conflict = self.conflicts.next() => {
+                    break Err(anyhow::anyhow!("the driver of group `{group}` ended"));
+                },
+                conflict = conflicts.next() => {
                     let bpf::Conflict { address, ifindex, mac } = conflict?;
-                    self.control.tell_holder(ifindex, &Event::Conflict { address, mac });
+                    control.tell_holder(ifindex, &Event::Conflict { address, mac });
                 }
             }
         };
+        // No group starts from here on.
+        halt.send_replace(true);
+        let reloader = reloading.await.context("reading the configuration again")?;
+        manager.stopping();
+        let released = shut_down(&control, &mut ends).await;
         informing.abort();
         stop.send_replace(true);
         serving.await.context("the control socket")?;
-        result
+        released.and(result)?;
+        leftovers::disarm(&reloader.workshop.plane, &reloader.config).await
     }
+}
 
-    /// Releases everything. A second signal ends at once; the leases run out by themselves.
-    async fn shut_down(&mut self, ends: &mut Ends, manager: &ServiceManager) -> anyhow::Result<()> {
-        manager.stopping();
-        tracing::info!("releasing everything");
-        self.control.tell_all(&Event::Shutdown);
-        tokio::select! {
-            result = self.control.join(SHUTDOWN_EXTRA) => result,
-            () = ends.next() => anyhow::bail!(HALF_DONE),
-        }
+/// Starts all groups. Says which of them are quiesced.
+fn start_groups(
+    workshop: &Workshop,
+    config: &Config,
+    trail: &mut Trail<'_>,
+) -> anyhow::Result<Quiesced> {
+    let boot = boot::next(&config.agent.run_dir).context("the boot epoch")?;
+    let names = config.groups.iter().map(|group| group.settings.name.as_str()).collect();
+    let quiesced = Quiesced::read(&config.agent.run_dir, &names);
+    for (slot, group) in (0..).zip(&config.groups) {
+        let ready = workshop.prepare(group, slot, boot, quiesced.has(&group.settings.name))?;
+        trail.groups.push(ready.start());
+    }
+    Ok(quiesced)
+}
+
+/// Releases everything. A second signal ends at once; the leases run out by themselves.
+async fn shut_down(control: &Control, ends: &mut Ends) -> anyhow::Result<()> {
+    tracing::info!("releasing everything");
+    control.tell_all(&Event::Shutdown);
+    tokio::select! {
+        result = control.join(SHUTDOWN_EXTRA) => result,
+        () = ends.next() => anyhow::bail!(HALF_DONE),
     }
 }
 

@@ -23,6 +23,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use crate::config::plan::Plan;
 use crate::events::{Event, EventLog};
 use crate::status::Status;
 
@@ -82,6 +83,11 @@ pub trait Control: Send + Sync + 'static {
         address: IpAddr,
         host: IpAddr,
     ) -> impl Future<Output = Result<(), String>> + Send;
+
+    /// Reads the configuration again and applies what has changed. Says what that was.
+    ///
+    /// The error is the reason why not, in words for the operator.
+    fn reload(&self) -> impl Future<Output = Result<Plan, String>> + Send;
 }
 
 /// What is asked for.
@@ -98,6 +104,8 @@ pub enum Command {
     Resume,
     /// Move `address` to `host`.
     Move,
+    /// Read the configuration again.
+    Reload,
 }
 
 /// One request.
@@ -140,6 +148,9 @@ pub struct Reply {
     /// To [`Command::Status`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<Status>,
+    /// To [`Command::Reload`]: what was done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Plan>,
     /// To [`Command::Events`] without `follow`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub events: Option<Vec<Event>>,
@@ -343,7 +354,9 @@ async fn answer<C: Control>(control: &C, request: Request, peer: Peer) -> Reply 
             let group = request.group.as_deref();
             Ok(known(control, group).await.map(|()| kept(control.events(), group)))
         }
-        Command::Quiesce | Command::Resume | Command::Move if !peer.may_change() => {
+        Command::Quiesce | Command::Resume | Command::Move | Command::Reload
+            if !peer.may_change() =>
+        {
             Ok(Err(peer.refusal()))
         }
         Command::Quiesce => set(control, request.group, true).await,
@@ -355,6 +368,10 @@ async fn answer<C: Control>(control: &C, request: Request, peer: Peer) -> Reply 
             }
             (_, _) => Err("a move needs `address` and `host`".to_owned()),
         }),
+        // As long as scripts of groups may that are removed.
+        Command::Reload => {
+            Ok(control.reload().await.map(|plan| Reply { plan: Some(plan), ..Reply::done() }))
+        }
     };
     match result {
         Ok(Ok(reply)) => reply,

@@ -6,6 +6,7 @@ mod events;
 mod keygen;
 mod moves;
 mod quiesce;
+mod reload;
 mod replay;
 mod run;
 mod status;
@@ -56,6 +57,8 @@ enum Command {
     Resume(quiesce::QuiesceArgs),
     /// Move an address to another host: this agent asks its leader, and waits until it is done
     Move(moves::MoveArgs),
+    /// Have the agent read its configuration again, as SIGHUP does, and show what that changed
+    Reload(reload::ReloadArgs),
     /// Take away what a dead agent left behind
     Clean(clean::CleanArgs),
     /// Tell fresh groups what `rais run --record` wrote: what do they decide, and is it the same?
@@ -97,6 +100,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Quiesce(args) => quiesce::main(args, true),
         Command::Resume(args) => quiesce::main(args, false),
         Command::Move(args) => moves::main(args),
+        Command::Reload(args) => reload::main(&args),
         Command::Clean(args) => clean::main(&args),
         Command::Replay(args) => replay::main(&args),
         Command::Keygen => keygen::main(),

@@ -16,6 +16,7 @@ mod loads;
 mod mistakes;
 mod name_service;
 mod objects;
+pub mod plan;
 mod range;
 mod reader;
 mod traps;

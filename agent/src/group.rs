@@ -31,6 +31,7 @@ mod orphan;
 mod parts;
 mod phases;
 mod placement;
+mod reconfigure;
 mod refusal;
 mod settings;
 mod spread;
@@ -65,6 +66,7 @@ use lease::Sent;
 use membership::Membership;
 use orphan::Database;
 use placement::Random;
+use reconfigure::Pace;
 use telling::Telling;
 
 /// How long a leader pauses after a decision, for each address of a group that has more than
@@ -82,6 +84,8 @@ const REFRESH: Duration = Duration::from_millis(250);
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own, not a state")]
 pub struct Group {
     settings: Settings,
+    /// The intervals in use, which follow the settings.
+    pace: Pace,
     boot: u64,
     sequence: u64,
 
@@ -142,12 +146,8 @@ impl Group {
     /// raised where others remember a higher one.
     #[must_use]
     pub fn new(settings: Settings, boot: u64, now: Time) -> Self {
-        let limits = Limits {
-            action: settings.action_limit,
-            acquire_script: settings.acquire_script,
-            release_script: settings.release_script,
-        };
         let mut group = Self {
+            pace: Pace::of(&settings),
             boot,
             sequence: 0,
             phase: Phase::Joining,
@@ -157,7 +157,7 @@ impl Group {
             quiesced: false,
             load: 0,
             capacity: 1,
-            holdings: Holdings::new(limits),
+            holdings: Holdings::new(Limits::of(&settings)),
             contested: BTreeSet::new(),
             sent_until: None,
             lease_until: Time::ZERO,
@@ -196,7 +196,7 @@ impl Group {
         let timeout = self.settings.timeout;
         let judge = self.members.next_expiry(timeout).map(|t| t.max(self.judge_from));
         let joined = (self.phase == Phase::Joining).then_some(self.joining_until);
-        let order = self.leads().then(|| self.leading_since + timeout);
+        let order = self.leads().then(|| self.leading_since + self.patience());
         let decide = (self.leads() && self.stirred).then_some(self.decide_from);
         // What was due at the last tick and could not be done waits for the next heartbeat. What
         // fell due since, while other events were handled, does not.
@@ -221,6 +221,7 @@ impl Group {
             self.holdings.measured(now, address, epoch, &mut out);
             return out;
         }
+        self.keep_pace(now);
         self.begin_turn(now, &mut out);
         let tick = matches!(event, Event::Tick);
         // What a message changes it says itself: most heartbeats change nothing. That one of this
@@ -295,7 +296,7 @@ impl Group {
     /// comes first.
     fn begin_turn(&mut self, now: Time, out: &mut Vec<Action>) {
         // Deadlines are never further apart than a heartbeat; half of one more is a late wake-up.
-        let late = self.settings.heartbeat + self.settings.heartbeat / 2;
+        let late = self.pace.heartbeat + self.pace.heartbeat / 2;
         if now.since(self.last_turn) > late {
             self.judge_from = now + self.settings.heartbeat;
         }
@@ -321,7 +322,7 @@ impl Group {
         }
         if self.phase != Phase::Leaving {
             self.phase = Phase::Joining;
-            self.joining_until = now + self.settings.timeout;
+            self.joining_until = now + self.patience();
             self.changed = true;
         }
     }
@@ -353,6 +354,7 @@ impl Group {
                 }
             }
             Event::Move { address, to } => self.ask_move(now, address, to),
+            Event::Reconfigured(settings) => self.reconfigure(now, *settings, out),
             Event::Shutdown => {
                 self.phase = Phase::Leaving;
                 self.changed = true;
@@ -410,7 +412,7 @@ impl Group {
         if now < self.judge_from {
             return;
         }
-        for gone in self.members.expire(now, self.settings.timeout) {
+        for gone in self.members.expire(now, self.settings.timeout, self.settings.heartbeat) {
             self.changed = true;
             self.stirred = true;
             let host = gone.host;

@@ -7,6 +7,7 @@
 //! | `rais-dns` | answers questions about the zone, where the agent does so itself |
 //! | the shared runtime | scripts, netlink, tests, loads, reports, name service |
 
+pub mod change;
 pub mod dns;
 pub mod driver;
 pub mod link;
@@ -20,7 +21,7 @@ mod traps;
 
 use std::io;
 use std::net::IpAddr;
-use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_snmp::v3::AuthoritativeEngine;
@@ -43,7 +44,7 @@ use crate::record::Recorder;
 use crate::traps::{Counters, Speaker, Traps};
 use crate::wire::{Decoder, Encoder, GroupTag, WireError};
 
-use dns::Names;
+use dns::{Names, Views};
 use driver::{Driver, Input};
 use link::Link;
 use receive::{ReceiveCounters, ReceiveThread, Receiver};
@@ -67,7 +68,7 @@ pub struct Means<'a> {
     /// Answers for the group's addresses.
     pub plane: Box<dyn DataPlane>,
     /// Reads what the data plane counted for all addresses of the group.
-    pub traffic: Box<dyn FnMut() -> Result<objects::Counted, String> + Send>,
+    pub traffic: Traffic,
     /// Puts addresses in place.
     pub addresses: Addresses,
     /// Where events are written down.
@@ -104,15 +105,21 @@ pub enum StartError {
 /// A running group.
 pub struct Monitor {
     inbox: SyncSender<Input>,
-    objects: Objects,
-    names: Option<Names>,
+    objects: Mutex<Objects>,
+    traffic: Arc<Mutex<Traffic>>,
+    scripts: Scripts,
+    names: Mutex<Option<Names>>,
     received: Arc<ReceiveCounters>,
     measures: Arc<Measures>,
     traps: Arc<Counters>,
+    other_traps: mpsc::Sender<Traps>,
     told: watch::Receiver<()>,
     ended: watch::Receiver<bool>,
     _receive: ReceiveThread,
 }
+
+/// Reads what the data plane counted for all addresses of a group.
+pub type Traffic = Box<dyn FnMut() -> Result<objects::Counted, String> + Send>;
 
 /// Says that the driver has ended, however it did.
 struct End {
@@ -129,24 +136,29 @@ impl Drop for End {
     }
 }
 
-/// Runs the driver on a thread of its own. The agent is told when it ends, and so is whoever looks
-/// at what is returned.
-fn spawn(
-    name: &str,
-    driver: Driver,
-    realtime: bool,
-    agent: mpsc::Sender<String>,
-) -> io::Result<watch::Receiver<bool>> {
-    let (tell, ended) = watch::channel(false);
-    let end = End { group: name.to_owned(), agent, ended: tell };
-    let thread = std::thread::Builder::new().name(format!("rais-{name}")).stack_size(DRIVER_STACK);
-    thread.spawn(move || {
-        let _end = end;
-        privileges::settle_this_thread();
-        realtime::raise_this_thread(realtime);
-        driver.run();
-    })?;
-    Ok(ended)
+/// A thread that waits for a driver to run. It ends without one when this is dropped.
+struct Thread {
+    gate: SyncSender<Box<Driver>>,
+    ended: watch::Receiver<bool>,
+}
+
+impl Thread {
+    /// Whoever looks at `ended` is told when the driver ends, and so is the agent.
+    fn spawn(name: &str, realtime: bool, agent: mpsc::Sender<String>) -> io::Result<Self> {
+        let (tell, ended) = watch::channel(false);
+        let (gate, driver) = sync_channel::<Box<Driver>>(1);
+        let group = name.to_owned();
+        let thread =
+            std::thread::Builder::new().name(format!("rais-{name}")).stack_size(DRIVER_STACK);
+        thread.spawn(move || {
+            let Ok(driver) = driver.recv() else { return };
+            let _end = End { group, agent, ended: tell };
+            privileges::settle_this_thread();
+            realtime::raise_this_thread(realtime);
+            driver.run();
+        })?;
+        Ok(Self { gate, ended })
+    }
 }
 
 /// What the scripts of a group are told, whatever happens.
@@ -163,51 +175,87 @@ fn surroundings(group: &checked::Group) -> Surroundings {
     }
 }
 
-impl Monitor {
-    /// Starts everything a group needs.
+/// A group of which everything that can fail has been done. Nothing of it acts yet; dropped, it
+/// leaves no trace.
+pub struct Prepared<'a> {
+    group: &'a checked::Group,
+    means: Means<'a>,
+    inbox: SyncSender<Input>,
+    inputs: std::sync::mpsc::Receiver<Input>,
+    encoder: Encoder,
+    sockets: Arc<Mutex<Receiver>>,
+    transmitter: Transmitter,
+    announcer: Announcer,
+    receive: ReceiveThread,
+    thread: Thread,
+}
+
+impl<'a> Prepared<'a> {
+    /// Prepares everything a group needs.
     ///
     /// # Errors
-    /// Nothing of it runs then.
-    pub fn start(group: &checked::Group, means: Means<'_>) -> Result<Self, StartError> {
-        let settings = group.settings.clone();
-        let (host, name) = (settings.host, settings.name.clone());
+    /// Nothing of it is left then.
+    pub fn new(group: &'a checked::Group, means: Means<'a>) -> Result<Self, StartError> {
+        let (host, name) = (group.settings.host, &group.settings.name);
         let (inbox, inputs) = driver::inbox();
         // The first thing that the driver takes, before the group could be assigned anything.
         if means.quiesced && !driver::offer(&inbox, Event::Quiesce(true)) {
             tracing::error!(group = name, "it is not quiesced: a new inbox is full");
         }
-        let (reports, reported) = reports::queue();
-
-        let tag = GroupTag::new(&name, group.address);
+        let tag = GroupTag::new(name, group.address);
         let encoder = Encoder::new(tag, host, &group.seal)?;
         let decoder = Decoder::new(tag, host, encoder.salt(), &group.seal);
         let sockets = Receiver::open(group.address, &group.control_interfaces, decoder)?;
-        let received = sockets.counters();
         let sockets = Arc::new(Mutex::new(sockets));
         let transmitter = Transmitter::open(group.address, &group.control_interfaces)?;
         // Nobody else asks the interface for the multicast groups of addresses it does not have.
         let routes = matches!(group.address_mode, AddressMode::Route { .. });
         let announcer = Announcer::start(&group.service_interface, routes)?;
+        let arrivals = inbox.clone();
+        let received = Arc::clone(&sockets);
+        let receive = ReceiveThread::spawn(name, received, means.realtime, move |event| {
+            driver::offer(&arrivals, event)
+        })?;
+        let thread = Thread::spawn(name, means.realtime, means.ended.clone())?;
+        Ok(Self {
+            group,
+            means,
+            inbox,
+            inputs,
+            encoder,
+            sockets,
+            transmitter,
+            announcer,
+            receive,
+            thread,
+        })
+    }
+
+    /// Starts it.
+    #[must_use]
+    pub fn start(self) -> Monitor {
+        let Self { group, means, inbox, thread, sockets, .. } = self;
+        let settings = group.settings.clone();
+        let (host, name) = (settings.host, settings.name.clone());
+        let received = sockets.lock().unwrap_or_else(PoisonError::into_inner).counters();
+        let (reports, reported) = reports::queue();
         let events = events(&inbox);
         let around = surroundings(group);
-        let addresses = means.addresses.clone();
-        let scripts = Scripts::start(means.runtime, around, addresses, Arc::clone(&events));
-        let service = group.dns.as_ref();
-        let names =
-            service.map(|dns| dns::start(means.runtime, group, dns, Arc::clone(&means.log)));
-        let (views, names) = names.unzip();
+        let scripts =
+            Scripts::start(means.runtime, around, means.addresses.clone(), Arc::clone(&events));
+        let (views, names) = keep_zone(means.runtime, group, &means.log);
+        let measures = Arc::new(Measures::default());
         let (start, mut recorder) = (clock::now(), means.recorder);
         recorder.start(&settings, means.boot, start);
-        let measures = Arc::new(Measures::default());
         let driver = Driver {
             group: Group::new(settings, means.boot, start),
             plane: means.plane,
-            inbox: inputs,
-            sockets: Arc::clone(&sockets),
-            encoder,
-            transmitter,
+            inbox: self.inputs,
+            sockets,
+            encoder: self.encoder,
+            transmitter: self.transmitter,
             scripts: scripts.clone(),
-            announcer,
+            announcer: self.announcer,
             reports,
             views,
             recorder,
@@ -219,36 +267,63 @@ impl Monitor {
             armed: driver::Armed::default(),
             later: std::collections::VecDeque::new(),
         };
-        let realtime = means.realtime;
-        // The driver last: what fails before it has done nothing yet.
-        let arrivals = inbox.clone();
-        let receive = ReceiveThread::spawn(&name, sockets, realtime, move |event| {
-            driver::offer(&arrivals, event)
-        })?;
-        let ended = spawn(&name, driver, realtime, means.ended)?;
+        if thread.gate.try_send(Box::new(driver)).is_err() {
+            tracing::error!(group = name, "its thread has gone");
+        }
         if matches!(group.address_mode, AddressMode::Route { prearm: true }) {
             let arming = prearm::run(name.clone(), inbox.clone(), means.addresses);
             means.runtime.spawn(arming);
         }
-        let speaker = Speaker { group: name.clone(), host, engine: means.engine };
+        let speaker = Speaker { group: name, host, engine: means.engine };
         let traps = Traps::start(means.runtime, group.traps.as_ref(), &speaker);
-        let readers = Readers { log: means.log, scripts, measures: Arc::clone(&measures), traps };
-        let traps = Arc::clone(readers.traps.counters());
+        let counters = Arc::clone(traps.counters());
+        let (other_traps, others) = mpsc::channel(1);
+        let readers = Readers {
+            log: means.log,
+            scripts: scripts.clone(),
+            measures: Arc::clone(&measures),
+            traps,
+            other_traps: others,
+        };
         let told = reports::start(means.runtime, reported, speaker, readers);
+        let traffic = Arc::new(Mutex::new(means.traffic));
         let tests = group.tests.iter().cloned().map(|test| means.objects.test(test)).collect();
-        let loads = loads(means.runtime, means.objects, &group.loads, means.traffic);
+        let loads = loads(means.runtime, means.objects, &group.loads, &traffic);
         let objects = Objects::start(means.runtime, tests, loads, events);
-        Ok(Self {
+        Monitor {
             inbox,
-            objects,
-            names,
+            objects: Mutex::new(objects),
+            traffic,
+            scripts,
+            names: Mutex::new(names),
             received,
             measures,
-            traps,
+            traps: counters,
+            other_traps,
             told,
-            ended,
-            _receive: receive,
-        })
+            ended: thread.ended,
+            _receive: self.receive,
+        }
+    }
+}
+
+/// Keeps the group's zone, where it has one.
+fn keep_zone(
+    runtime: &Handle,
+    group: &checked::Group,
+    log: &Arc<EventLog>,
+) -> (Option<Views>, Option<Names>) {
+    let service = group.dns.as_ref();
+    service.map(|dns| dns::start(runtime, group, dns, Arc::clone(log))).unzip()
+}
+
+impl Monitor {
+    /// Starts everything a group needs.
+    ///
+    /// # Errors
+    /// Nothing of it runs then.
+    pub fn start(group: &checked::Group, means: Means<'_>) -> Result<Self, StartError> {
+        Prepared::new(group, means).map(Prepared::start)
     }
 
     /// The group now, and its control interfaces in the order of the configuration. None once the
@@ -270,13 +345,13 @@ impl Monitor {
     /// How each test stands.
     #[must_use]
     pub fn tests(&self) -> Vec<TestStatus> {
-        self.objects.tests()
+        self.objects.lock().unwrap_or_else(PoisonError::into_inner).tests()
     }
 
     /// What the group's zone says; none where no zone is kept.
     #[must_use]
-    pub fn names(&self) -> Option<&Names> {
-        self.names.as_ref()
+    pub fn names(&self) -> Option<Names> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What was received and refused.
@@ -309,7 +384,7 @@ impl Monitor {
         drop(self.told.clone().changed().await);
     }
 
-    /// Whether the driver has ended.
+    /// The driver has ended.
     #[must_use]
     pub fn has_ended(&self) -> bool {
         *self.ended.borrow()
@@ -338,13 +413,12 @@ fn loads(
     runtime: &Handle,
     pool: &Pool,
     loads: &[checked::Load],
-    traffic: Box<dyn FnMut() -> Result<objects::Counted, String> + Send>,
+    traffic: &Arc<Mutex<Traffic>>,
 ) -> Vec<Box<dyn LoadObject>> {
-    let traffic = Arc::new(Mutex::new(traffic));
     let object = |load: &checked::Load| -> Box<dyn LoadObject> {
         match load {
             checked::Load::Traffic { unit, capacity } => {
-                let reader = Arc::clone(&traffic);
+                let reader = Arc::clone(traffic);
                 let read = move || reader.lock().unwrap_or_else(PoisonError::into_inner)();
                 Box::new(objects::Traffic::new(read, *unit, *capacity))
             }

@@ -26,7 +26,7 @@ mod traffic;
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rais_common::time::Time;
@@ -37,7 +37,7 @@ use crate::clock;
 use crate::config::checked;
 use crate::group::Event;
 
-use health::Health;
+use health::{Health, Wanted};
 use run::Subscription;
 
 pub use cpu::Cpu;
@@ -150,8 +150,17 @@ type Events = Arc<dyn Fn(Event) + Send + Sync>;
 #[derive(Debug)]
 pub struct Objects {
     board: Arc<Board>,
-    _tests: Vec<Subscription>,
-    _loads: JoinSet<()>,
+    tests: Vec<Part>,
+    loads: JoinSet<()>,
+}
+
+/// A test of the group.
+#[derive(Debug)]
+struct Part {
+    name: String,
+    /// See [`Health::want`].
+    number: u64,
+    subscription: Subscription,
 }
 
 impl Objects {
@@ -171,26 +180,72 @@ impl Objects {
         loads: Vec<Box<dyn LoadObject>>,
         events: Arc<dyn Fn(Event) + Send + Sync>,
     ) -> Self {
-        let limits = tests.iter().map(|t| (t.name.clone(), t.rise, t.fall));
-        let health = Health::new(limits, clock::now());
-        let board = Arc::new(Board { health: Mutex::new(health), events: Arc::clone(&events) });
-        board.report();
-        let subscribe = |(index, test): (usize, Test)| {
-            let board = Arc::clone(&board);
-            Run::subscribe(test.run, move |verdict| board.result(index, verdict))
+        let board = Arc::new(Board { health: Mutex::new(Health::new()), events });
+        let mut objects = Self { board, tests: Vec::new(), loads: JoinSet::new() };
+        objects.test(tests);
+        objects.sample(runtime, loads);
+        objects
+    }
+
+    /// Takes part in these tests from now on. What is known of those it takes part in already, by
+    /// the same name, is kept. While a new one has no result, the group is told nothing.
+    pub fn test(&mut self, tests: Vec<Test>) {
+        let goes_on = |part: &Part, test: &Test| {
+            part.name == test.name && Arc::ptr_eq(part.subscription.run(), &test.run)
         };
-        let subscriptions = tests.into_iter().enumerate().map(subscribe).collect();
-        let mut sampling = JoinSet::new();
-        if !loads.is_empty() {
-            sampling.spawn_on(loads::sample(loads, loads::INTERVAL, events), runtime);
+        let wanted = tests.iter().map(|test| Wanted {
+            number: self.tests.iter().find(|part| goes_on(part, test)).map(|part| part.number),
+            name: test.name.clone(),
+            rise: test.rise,
+            fall: test.fall,
+        });
+        let wanted = wanted.collect();
+        let numbers = self.board.lock().want(wanted, clock::now());
+        // Where there are no tests, that is said first.
+        self.board.report();
+        let mut before = std::mem::take(&mut self.tests);
+        for (Test { name, run, .. }, number) in tests.into_iter().zip(numbers) {
+            let place = before.iter().position(|part| part.number == number);
+            self.tests.push(if let Some(place) = place {
+                before.swap_remove(place)
+            } else {
+                let board = Arc::clone(&self.board);
+                let take = move |verdict| board.result(number, verdict);
+                Part { name, number, subscription: Run::subscribe(run, take) }
+            });
         }
-        Self { board, _tests: subscriptions, _loads: sampling }
+    }
+
+    /// Samples these loads on `runtime`, besides those that are sampled already.
+    fn sample(&mut self, runtime: &Handle, loads: Vec<Box<dyn LoadObject>>) {
+        if !loads.is_empty() {
+            let events = Arc::clone(&self.board.events);
+            self.loads.spawn_on(loads::sample(loads, loads::INTERVAL, events), runtime);
+        }
+    }
+
+    /// Samples these loads in the place of all others. Without any, there is no load. `objects` is
+    /// locked for an instant only.
+    pub async fn resample(
+        objects: &Mutex<Self>,
+        runtime: &Handle,
+        loads: Vec<Box<dyn LoadObject>>,
+    ) {
+        let lock = || objects.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut before = std::mem::take(&mut lock().loads);
+        // Nothing of theirs may come after what the others say.
+        before.shutdown().await;
+        if loads.is_empty() {
+            let events = Arc::clone(&lock().board.events);
+            events(Event::Load { load: 0, capacity: 1 });
+        }
+        lock().sample(runtime, loads);
     }
 
     /// How each test stands, in the order they were given.
     #[must_use]
     pub fn tests(&self) -> Vec<TestStatus> {
-        self.board.health.lock().unwrap_or_else(PoisonError::into_inner).status()
+        self.board.lock().status()
     }
 }
 
@@ -207,14 +262,18 @@ impl std::fmt::Debug for Board {
 }
 
 impl Board {
-    fn result(&self, index: usize, verdict: Verdict) {
-        let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
-        health.result(index, verdict, clock::now());
+    fn lock(&self) -> MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn result(&self, number: u64, verdict: Verdict) {
+        let mut health = self.lock();
+        health.result(number, verdict, clock::now());
         self.send(&mut health);
     }
 
     fn report(&self) {
-        self.send(&mut self.health.lock().unwrap_or_else(PoisonError::into_inner));
+        self.send(&mut self.lock());
     }
 
     /// Sent under the lock, so that no older result overtakes a newer one.

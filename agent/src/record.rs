@@ -121,13 +121,13 @@ impl Recording {
         Ok(Self { queue, written })
     }
 
-    /// For the turns of one group.
+    /// For groups that start now or later.
     #[must_use]
-    pub fn recorder(&self, group: &str) -> Recorder {
-        Recorder { group: group.to_owned(), queue: Some(self.queue.clone()), missed: 0 }
+    pub fn recorders(&self) -> Recorders {
+        Recorders(Some(self.queue.clone()))
     }
 
-    /// Waits until everything is written, where that does not take too long. The recorders have to
+    /// Waits until everything is written, where that does not take too long. All recorders have to
     /// be gone.
     pub fn finish(self) {
         drop(self.queue);
@@ -151,6 +151,24 @@ fn write(file: File, lines: &Receiver<Line<Action>>) -> io::Result<()> {
         };
         serde_json::to_writer(&mut out, &line)?;
         out.write_all(b"\n")?;
+    }
+}
+
+/// Makes a [`Recorder`] for each group.
+#[derive(Clone, Debug)]
+pub struct Recorders(Option<SyncSender<Line<Action>>>);
+
+impl Recorders {
+    /// Of recorders that record nothing.
+    #[must_use]
+    pub const fn off() -> Self {
+        Self(None)
+    }
+
+    /// For the turns of one group.
+    #[must_use]
+    pub fn of(&self, group: &str) -> Recorder {
+        Recorder { group: group.to_owned(), queue: self.0.clone(), missed: 0 }
     }
 }
 

@@ -110,7 +110,17 @@ impl Traps {
     /// Sends to these destinations, on `runtime`. Without a configuration nothing is sent.
     #[must_use]
     pub fn start(runtime: &Handle, config: Option<&checked::Traps>, speaker: &Speaker) -> Self {
-        let counters = Arc::new(Counters::default());
+        Self::go_on(runtime, config, speaker, Arc::default())
+    }
+
+    /// As [`start`](Self::start), and goes on counting.
+    #[must_use]
+    pub fn go_on(
+        runtime: &Handle,
+        config: Option<&checked::Traps>,
+        speaker: &Speaker,
+        counters: Arc<Counters>,
+    ) -> Self {
         let mut traps = Self { queues: Vec::new(), tasks: JoinSet::new(), counters };
         let Some(config) = config else { return traps };
         let started = clock::now();

@@ -296,6 +296,7 @@ impl Crowd {
             }
             Action::RunScript { .. }
             | Action::Forget(_)
+            | Action::Shorten(_)
             | Action::Announce(_)
             | Action::Report(_)
             | Action::MoveEnded(_)

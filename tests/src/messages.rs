@@ -164,8 +164,15 @@ impl Random {
         });
         let database = self.list(most, Self::record);
         let (lists, records) = (self.sum(), self.sum());
-        let knows_more = self.one_in(2);
-        Info { host: self.entry(most), lists, known, knows_more, database, records }
+        Info {
+            host: self.entry(most),
+            lists,
+            known,
+            knows_more: self.one_in(2),
+            database,
+            records,
+            lease: Duration::from_micros(self.magnitude()),
+        }
     }
 
     fn record(&mut self) -> Record {
@@ -174,6 +181,7 @@ impl Random {
             preferred: if self.one_in(2) { Some(self.host()) } else { None },
             age: self.span(),
             epoch: self.magnitude(),
+            withdrawn: self.one_in(2),
         }
     }
 

@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use rais::api::{Control, SOCKET_NAME, claim};
 use rais::config::checked::SocketAccess;
+use rais::config::plan::{Change, Fate, GroupPlan, Plan};
 use rais::events::{Event, EventLog};
 use rais::status::{Group, Status};
 use tokio::sync::oneshot;
@@ -265,6 +266,12 @@ impl Control for Fake {
         if group.is_none() { Ok(()) } else { Err(format!("{address} was not moved to {host}")) }
     }
 
+    async fn reload(&self) -> Result<Plan, String> {
+        let keys = vec![Change { key: "quorum".to_owned(), how: "1 -> 2".to_owned() }];
+        let web = GroupPlan { name: "web".to_owned(), fate: Fate::Changed, keys };
+        Ok(Plan { agent: Vec::new(), groups: vec![web] })
+    }
+
     async fn quiesce(&self, group: Option<String>, _on: bool) -> Result<(), String> {
         match group {
             Some(name) if name != "web" => Err(format!("there is no group `{name}`")),
@@ -334,6 +341,22 @@ async fn events_for_people_and_for_programs() {
         assert_eq!(code(&output), 0);
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_reload_shows_its_plan() {
+    let dir = Dir::new("reload");
+    with_agent(&dir, |socket, _| {
+        let output = run(&["reload", "--socket", socket]);
+        assert_eq!(stdout(&output), "group web: changed: `quorum` (1 -> 2)\n");
+        assert_eq!(code(&output), 0);
+        let output = run(&["reload", "--json", "--socket", socket]);
+        let plan: Plan = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(plan.to_string(), "group web: changed: `quorum` (1 -> 2)\n");
+    })
+    .await;
+    assert_eq!(code(&run(&["reload", "--socket", &dir.socket()])), 3);
+    assert_eq!(code(&run(&["reload", "--config", "f"])), 2);
 }
 
 #[tokio::test]

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use nix::pty::{Winsize, openpty};
 use rais::api::{Control, SOCKET_NAME, claim};
 use rais::config::checked::SocketAccess;
+use rais::config::plan::Plan;
 use rais::events::EventLog;
 use rais::status::{Group, Status, Test};
 use rais_tests::netns::binary;
@@ -41,6 +42,10 @@ impl Control for Fake {
 
     async fn relocate(&self, _: Option<String>, _: IpAddr, _: IpAddr) -> Result<(), String> {
         Ok(())
+    }
+
+    async fn reload(&self) -> Result<Plan, String> {
+        Ok(Plan::default())
     }
 
     async fn quiesce(&self, _: Option<String>, _: bool) -> Result<(), String> {

@@ -576,13 +576,25 @@ fn random_runs() {
     }
 }
 
-// The checks themselves: a lease that outlives the timeout → two hosts answer, and it is seen.
+// A lease that outlives the timeout → others are told, and wait for it.
 #[test]
-#[should_panic(expected = "I1")]
-fn too_long_a_lease_is_noticed() {
+fn too_long_a_lease_is_waited_for() {
     let mut plan = Plan::new(&[1, 1, 1]);
     plan.timing.lease = plan.timing.timeout * 2;
     let mut cluster = running(&plan, 1);
     cluster.pause(2, ms(600));
     cluster.run_for(ms(600));
+}
+
+// The checks themselves: clocks that differ too much → two hosts answer, and it is seen.
+#[test]
+#[should_panic(expected = "I1")]
+fn clocks_that_differ_too_much_are_noticed() {
+    let mut plan = Plan::new(&[1, 1, 1]);
+    plan.drift = 300_000;
+    for (seed, host) in (1..=30).zip((0..3).cycle()) {
+        let mut cluster = running(&plan, seed);
+        cluster.pause(host, ms(1_000));
+        cluster.run_for(ms(2_000));
+    }
 }

@@ -78,7 +78,8 @@ fn ages_travel_in_whole_milliseconds_and_saturate() {
             break (message, position);
         }
     };
-    let record = |age| Record { address: host(7).0, preferred: None, age, epoch: 0 };
+    let record =
+        |age| Record { address: host(7).0, preferred: None, age, epoch: 0, withdrawn: false };
     for (sent, arrived) in [
         (Duration::from_micros(1_999), Duration::from_millis(1)),
         (Duration::MAX, Duration::from_millis(u64::MAX)),
@@ -299,7 +300,8 @@ fn what_cannot_be_sent_is_refused_and_uses_no_number() {
         }
     };
     let address = Random(5).address();
-    let record = Record { address, preferred: Some(host(1)), age: Duration::MAX, epoch: u64::MAX };
+    let (preferred, epoch) = (Some(host(1)), u64::MAX);
+    let record = Record { address, preferred, age: Duration::MAX, epoch, withdrawn: true };
     info.database = vec![record; MAX_ADDRESSES];
     let long = Message { body: Body::Info(info), ..message(1, 1) };
     assert!(matches!(encoder.encode(&long), Err(WireError::TooLong(_))));

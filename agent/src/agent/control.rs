@@ -2,14 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
+
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
 
 use super::control_links;
 use super::quiesced::Quiesced;
+use super::reload::Asked;
 use crate::api;
 use crate::clock;
 use crate::config::checked;
+use crate::config::plan::Plan;
 use crate::data_plane::bpf::{Mode, Reader};
 use crate::events::EventLog;
 use crate::group::{
@@ -28,6 +34,8 @@ const REPORTING: Duration = Duration::from_secs(2);
 /// One running group.
 pub(super) struct Running {
     name: String,
+    /// Its place in `LEASES`.
+    slot: u32,
     secure: bool,
     interface: checked::Interface,
     mode: Option<Mode>,
@@ -38,19 +46,34 @@ pub(super) struct Running {
     move_limit: Duration,
     /// Who was not heard for so long is gone.
     timeout: Duration,
-    monitor: Monitor,
-    reader: Mutex<Reader>,
+    /// It was told to end, alone of all.
+    leaves: AtomicBool,
+    monitor: Arc<Monitor>,
+    reader: Arc<Mutex<Reader>>,
 }
 
 impl Running {
     pub(super) fn new(
         group: &checked::Group,
+        slot: u32,
         monitor: Monitor,
         reader: Reader,
         mode: Option<Mode>,
     ) -> Self {
+        let (monitor, reader) = (Arc::new(monitor), Arc::new(Mutex::new(reader)));
+        Self::of(group, slot, monitor, reader, mode)
+    }
+
+    fn of(
+        group: &checked::Group,
+        slot: u32,
+        monitor: Arc<Monitor>,
+        reader: Arc<Mutex<Reader>>,
+        mode: Option<Mode>,
+    ) -> Self {
         Self {
             name: group.settings.name.clone(),
+            slot,
             secure: super::is_secure(group),
             interface: group.service_interface.clone(),
             mode,
@@ -58,9 +81,50 @@ impl Running {
             action_limit: group.settings.action_limit,
             move_limit: group.settings.move_limit(),
             timeout: group.settings.timeout,
+            leaves: AtomicBool::new(false),
             monitor,
-            reader: Mutex::new(reader),
+            reader,
         }
+    }
+
+    /// The same with another configuration, which its monitor has already.
+    pub(super) fn reconfigured(&self, group: &checked::Group) -> Self {
+        let (monitor, reader) = (Arc::clone(&self.monitor), Arc::clone(&self.reader));
+        Self::of(group, self.slot, monitor, reader, self.mode)
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) const fn slot(&self) -> u32 {
+        self.slot
+    }
+
+    pub(super) fn monitor(&self) -> &Monitor {
+        &self.monitor
+    }
+
+    /// Has it release everything and end.
+    pub(super) fn leave(&self) {
+        self.leaves.store(true, Ordering::Relaxed);
+        tell(self, &Event::Shutdown);
+    }
+
+    /// Waits until it has ended and all is written down, no longer than its actions may take and
+    /// `extra`.
+    ///
+    /// # Errors
+    /// It has not, in words.
+    pub(super) async fn ended(&self, extra: Duration) -> Result<(), String> {
+        let limit = self.action_limit * 2 + extra;
+        if tokio::time::timeout(limit, self.monitor.ended()).await.is_err() {
+            return Err(format!("group `{}` did not end in time", self.name));
+        }
+        if tokio::time::timeout(REPORTING, self.monitor.reported()).await.is_err() {
+            tracing::debug!(group = self.name, "not everything was written down");
+        }
+        Ok(())
     }
 
     /// The group now; none once its driver has ended.
@@ -83,7 +147,7 @@ impl Running {
             hosts: view.hosts.iter().map(host).collect(),
             addresses: view.addresses.iter().map(|a| address(a, &reader)).collect(),
             tests: self.monitor.tests().into_iter().map(test).collect(),
-            dns: self.monitor.names().map(Names::status),
+            dns: self.monitor.names().as_ref().map(Names::status),
             messages: self.messages(&links),
             control_interfaces: links
                 .iter()
@@ -140,9 +204,12 @@ impl Running {
 /// All groups of the agent.
 pub(super) struct Control {
     host: HostId,
-    groups: Vec<Running>,
+    /// In the order of the configuration; then those that leave.
+    groups: RwLock<Vec<Arc<Running>>>,
     log: Arc<EventLog>,
     quiesced: Mutex<Quiesced>,
+    /// Has the configuration read again. None where nobody does.
+    reloads: Option<mpsc::Sender<Asked>>,
 }
 
 impl Control {
@@ -151,42 +218,82 @@ impl Control {
         groups: Vec<Running>,
         log: Arc<EventLog>,
         quiesced: Quiesced,
+        reloads: Option<mpsc::Sender<Asked>>,
     ) -> Self {
-        Self { host, groups, log, quiesced: Mutex::new(quiesced) }
+        let groups = RwLock::new(groups.into_iter().map(Arc::new).collect());
+        Self { host, groups, log, quiesced: Mutex::new(quiesced), reloads }
+    }
+
+    /// The groups as they are now.
+    pub(super) fn groups(&self) -> Vec<Arc<Running>> {
+        self.groups.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The groups from now on.
+    pub(super) fn set_groups(&self, groups: Vec<Arc<Running>>) {
+        *self.groups.write().unwrap_or_else(PoisonError::into_inner) = groups;
+    }
+
+    /// Groups that took too long to leave, and have by now, are groups no more.
+    pub(super) fn forget_ended(&self) {
+        let gone =
+            |group: &Running| group.leaves.load(Ordering::Relaxed) && group.monitor.has_ended();
+        let mut groups = self.groups();
+        groups.retain(|group| !gone(group));
+        self.set_groups(groups);
+    }
+
+    /// Which groups are quiesced.
+    pub(super) fn quiesced(&self) -> MutexGuard<'_, Quiesced> {
+        self.quiesced.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells every group something.
     pub(super) fn tell_all(&self, event: &Event) {
-        for group in &self.groups {
-            tell(group, event);
+        for group in self.groups() {
+            tell(&group, event);
         }
     }
 
     /// Tells the groups on an interface something; the one that holds the address takes it.
     pub(super) fn tell_holder(&self, ifindex: u32, event: &Event) {
-        for group in self.groups.iter().filter(|g| g.interface.index == ifindex) {
+        for group in self.groups().iter().filter(|g| g.interface.index == ifindex) {
             tell(group, event);
         }
     }
 
     /// How many turns the driver of each group that goes on has made.
     pub(super) fn turns(&self) -> BTreeMap<String, u64> {
-        let going = self.groups.iter().filter(|group| !group.monitor.has_ended());
+        let groups = self.groups();
+        let going = groups.iter().filter(|group| !group.monitor.has_ended());
         going.map(|group| (group.name.clone(), group.monitor.measures().turns())).collect()
     }
 
+    /// Whether the driver of a group of this name has ended, and nobody wanted it to.
+    pub(super) fn has_failed(&self, name: &str) -> bool {
+        let leaves = |group: &Running| group.leaves.load(Ordering::Relaxed);
+        let groups = self.groups();
+        groups.iter().any(|g| g.name == name && g.monitor.has_ended() && !leaves(g))
+    }
+
     fn no_group(&self, wanted: &str) -> String {
-        let names: Vec<&str> = self.groups.iter().map(|g| g.name.as_str()).collect();
+        let groups = self.groups();
+        let names: Vec<&str> = groups.iter().map(|g| g.name.as_str()).collect();
         format!("there is no group `{wanted}`; there are: {}", names.join(", "))
     }
 
     /// The group that is named, else the one that knows the address.
-    async fn group_of(&self, name: Option<String>, address: IpAddr) -> Result<&Running, String> {
+    async fn group_of(
+        &self,
+        name: Option<String>,
+        address: IpAddr,
+    ) -> Result<Arc<Running>, String> {
+        let groups = self.groups();
         if let Some(name) = name {
-            let named = self.groups.iter().find(|group| group.name == name);
+            let named = groups.into_iter().find(|group| group.name == name);
             return named.ok_or_else(|| self.no_group(&name));
         }
-        for group in &self.groups {
+        for group in groups {
             let known = group.monitor.view().await;
             if known.is_some_and(|(view, _)| view.addresses.iter().any(|a| a.address == address)) {
                 return Ok(group);
@@ -196,14 +303,9 @@ impl Control {
     }
 
     /// Waits for all groups to end, no longer than their actions may take and `extra`.
-    pub(super) async fn join(self: &Arc<Self>, extra: Duration) -> anyhow::Result<()> {
-        let longest = self.groups.iter().map(|g| g.action_limit).max().unwrap_or_default();
-        for group in &self.groups {
-            let ended = tokio::time::timeout(longest * 2 + extra, group.monitor.ended()).await;
-            anyhow::ensure!(ended.is_ok(), "group `{}` did not end in time", group.name);
-            if tokio::time::timeout(REPORTING, group.monitor.reported()).await.is_err() {
-                tracing::debug!(group = group.name, "not everything was written down");
-            }
+    pub(super) async fn join(&self, extra: Duration) -> anyhow::Result<()> {
+        for group in self.groups() {
+            group.ended(extra).await.map_err(anyhow::Error::msg)?;
         }
         Ok(())
     }
@@ -212,11 +314,12 @@ impl Control {
 impl api::Control for Control {
     async fn status(&self) -> status::Status {
         let mut groups = Vec::new();
-        for group in &self.groups {
+        let running = self.groups();
+        for group in &running {
             groups.extend(group.status().await);
         }
         let mut control_addresses: Vec<IpAddr> = Vec::new();
-        for address in self.groups.iter().flat_map(|g| &g.control_addresses) {
+        for address in running.iter().flat_map(|g| &g.control_addresses) {
             if !control_addresses.contains(address) {
                 control_addresses.push(*address);
             }
@@ -249,12 +352,13 @@ impl api::Control for Control {
 
     async fn quiesce(&self, group: Option<String>, on: bool) -> Result<(), String> {
         let wanted = |running: &&Running| group.as_ref().is_none_or(|name| *name == running.name);
-        let chosen: Vec<&Running> = self.groups.iter().filter(wanted).collect();
+        let groups = self.groups();
+        let chosen: Vec<&Running> = groups.iter().map(Arc::as_ref).filter(wanted).collect();
         if chosen.is_empty() {
             return Err(self.no_group(&group.unwrap_or_default()));
         }
         // Held throughout, so that what is written down is what the groups were told last.
-        let mut quiesced = self.quiesced.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut quiesced = self.quiesced();
         for running in &chosen {
             if !running.monitor.tell(Event::Quiesce(on)) {
                 return Err(has_ended(&running.name));
@@ -265,11 +369,25 @@ impl api::Control for Control {
             format!("{done}, but only until the agent is restarted: it cannot be written down: {e}")
         })
     }
+
+    async fn reload(&self) -> Result<Plan, String> {
+        let ends = || "the agent is ending".to_owned();
+        let reloads = self.reloads.as_ref().ok_or_else(ends)?;
+        let (asked, answer) = oneshot::channel();
+        reloads.try_send(asked).map_err(|refused| match refused {
+            TrySendError::Full(_) => {
+                "other reloads are under way; try again in a moment".to_owned()
+            }
+            TrySendError::Closed(_) => ends(),
+        })?;
+        answer.await.unwrap_or_else(|_gone| Err(ends()))
+    }
 }
 
 impl metrics::Source for Control {
     async fn sample(&self) -> metrics::Sample {
-        let counted = self.groups.iter().map(|group| (group.name.clone(), group.counted()));
+        let groups = self.groups();
+        let counted = groups.iter().map(|group| (group.name.clone(), group.counted()));
         metrics::Sample { counted: counted.collect(), status: api::Control::status(self).await }
     }
 }

@@ -59,7 +59,10 @@ async fn take_off_but(
     Ok(removed)
 }
 
-async fn take_off(addresses: &Addresses, which: Vec<(Place, IpAddr)>) -> Result<(), AddressError> {
+pub(super) async fn take_off(
+    addresses: &Addresses,
+    which: Vec<(Place, IpAddr)>,
+) -> Result<(), AddressError> {
     let change = |(place, address)| Change { add: false, place, address };
     for result in addresses.apply(which.into_iter().map(change).collect()).await {
         match result {

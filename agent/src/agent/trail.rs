@@ -74,7 +74,7 @@ impl<'a> Trail<'a> {
         // What is written down about quiesced groups stays as it is.
         let quiesced = Quiesced::none(&agent.run_dir);
         let log = Arc::new(EventLog::new());
-        let groups = Arc::new(Control::new(agent.host, self.groups, log, quiesced));
+        let groups = Arc::new(Control::new(agent.host, self.groups, log, quiesced, None));
         groups.tell_all(&Event::Shutdown);
         if let Err(error) = groups.join(SHUTDOWN_EXTRA).await {
             tracing::warn!("undoing the start: {error}");

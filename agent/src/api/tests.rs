@@ -41,6 +41,10 @@ impl Control for Fake {
         Err(format!("{address} to {host} in {group:?}"))
     }
 
+    async fn reload(&self) -> Result<Plan, String> {
+        Ok(Plan::default())
+    }
+
     async fn quiesce(&self, group: Option<String>, on: bool) -> Result<(), String> {
         if group.as_deref() == Some("none") {
             return Err("there is no group `none`".to_owned());
@@ -157,11 +161,13 @@ async fn quiesce_and_resume_reach_the_agent() {
 #[tokio::test]
 async fn others_may_read_and_not_change() {
     let fake = Fake::default();
-    for change in [Command::Quiesce, Command::Resume, Command::Move] {
+    for change in [Command::Quiesce, Command::Resume, Command::Move, Command::Reload] {
         let reply = answer(&fake, request(change), Peer::user(1_000)).await;
         let why = "only root and the agent's own user may do this; it was asked by user id 1000";
         assert_eq!(reply.error.unwrap(), why);
     }
+    let root = Peer::user(0);
+    assert_eq!(answer(&fake, request(Command::Reload), root).await.plan, Some(Plan::default()));
     assert!(answer(&fake, request(Command::Status), Peer::user(1_000)).await.ok);
     assert!(answer(&fake, request(Command::Events), Peer::user(1_000)).await.ok);
     assert!(fake.quiesced.lock().unwrap().is_empty());

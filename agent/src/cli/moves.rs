@@ -49,7 +49,7 @@ pub(super) fn main(args: MoveArgs) -> anyhow::Result<()> {
 
 /// How long a move may take: scripts may run for as long as the configuration allows. An agent that
 /// is stopped is noticed here.
-fn limit(socket: &Path, group: Option<&str>) -> anyhow::Result<Duration> {
+pub(super) fn limit(socket: &Path, group: Option<&str>) -> anyhow::Result<Duration> {
     let status = super::ask(socket, &super::request(Command::Status, group))?.status;
     let groups = status.context("the agent's answer holds no status")?.groups;
     let longest = groups.iter().map(|group| group.move_limit_ms).max();

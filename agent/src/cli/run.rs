@@ -23,5 +23,5 @@ pub(super) fn main(args: &RunArgs) -> anyhow::Result<()> {
     let filter = rais::log::wanted(config.agent.daemon.log.as_deref())
         .map_err(|why| rais::agent::CannotStart::because(anyhow::anyhow!(why)))?;
     rais::log::start(filter, super::colour());
-    rais::agent::run(&config, args.record.as_deref())
+    rais::agent::run(&args.config.config, &config, args.record.as_deref())
 }

@@ -124,7 +124,7 @@ pub enum AddressMode {
 }
 
 /// How messages are protected.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seal {
     /// Sealed with the first, opened with any. Never empty.
     Keys(Vec<Key>),

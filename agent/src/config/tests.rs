@@ -3,6 +3,7 @@
 mod cases;
 mod kinds;
 mod names;
+mod plan;
 
 use std::io;
 use std::net::IpAddr;

@@ -23,7 +23,7 @@ use rais_common::time::Time;
 
 use super::phases::{ChangePhase, Stopwatch};
 use super::refusal::Refusals;
-use super::{Action, AddressScript, AddressState, HostId, Reason, Report, Served};
+use super::{Action, AddressScript, AddressState, HostId, Reason, Report, Served, Settings};
 
 /// When to announce again after the first time: once after the second in which receivers may
 /// ignore a change (Linux `locktime`), then at twice the interval, so often.
@@ -146,6 +146,16 @@ pub(super) struct Holdings {
     online: Vec<IpAddr>,
 }
 
+impl Limits {
+    pub const fn of(settings: &Settings) -> Self {
+        Self {
+            action: settings.action_limit,
+            acquire_script: settings.acquire_script,
+            release_script: settings.release_script,
+        }
+    }
+}
+
 impl Holdings {
     pub fn new(limits: Limits) -> Self {
         Self {
@@ -157,6 +167,11 @@ impl Holdings {
             listed: 0,
             online: Vec::new(),
         }
+    }
+
+    /// Other limits, for what begins from now on.
+    pub const fn limit(&mut self, limits: Limits) {
+        self.limits = limits;
     }
 
     /// Nothing is held and nothing is being taken away.

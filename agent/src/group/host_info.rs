@@ -50,6 +50,13 @@ pub struct Served {
     pub epoch: u64,
 }
 
+impl HostInfo {
+    /// Whether it calls an address its own.
+    pub(super) fn prefers(&self, address: IpAddr) -> bool {
+        self.preferred.binary_search(&address).is_ok()
+    }
+}
+
 /// What a host says about itself. Its id is the source of the message.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct HostInfo {

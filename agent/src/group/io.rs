@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use rais_common::time::Time;
 use serde::{Deserialize, Serialize};
 
-use super::{HostId, Message, MoveRefusal, Phases};
+use super::{HostId, Message, MoveRefusal, Phases, Settings};
 
 /// Something that happened outside.
 #[derive(Clone, Debug, Hash, Serialize, Deserialize)]
@@ -99,6 +99,9 @@ pub enum Event {
         /// The host that is to have it.
         to: HostId,
     },
+    /// The operator has other settings for this group, on this host. What they leave as it is stays
+    /// as it is. Those of another group or host change nothing.
+    Reconfigured(Box<Settings>),
     /// The agent is to end: release everything.
     Shutdown,
     /// Another machine claimed an address this host holds.
@@ -155,6 +158,9 @@ pub enum Action {
         /// Its epoch.
         epoch: u64,
     },
+    /// Data plane, inline: the lease ends then, earlier than was written before. Should that fail,
+    /// the agent must fall silent: what follows says that it answers no longer.
+    Shorten(Time),
     /// Send a heartbeat over every control interface, unless the clock shows `renew_before` or
     /// later: what it says is out of date then, and the next turn will say so. If it left on at
     /// least one, and the clock, read again after sending, still shows less than `renew_before`,

@@ -21,7 +21,7 @@ impl Group {
     /// The leader's turn.
     pub(super) fn give_orders(&mut self, now: Time, out: &mut Vec<Action>) {
         let me = self.settings.host;
-        let timeout = self.settings.timeout;
+        let timeout = self.patience();
         let agreed = election::may_order(me, self.leading_since, now, timeout, &self.members);
         let requested = self.requested.take();
         if let Some((asker, request)) = requested.filter(|_| !self.quorum_met) {
@@ -59,7 +59,7 @@ impl Group {
             balance: self.settings.balance,
             spread: self.settings.spread && self.settings.placement == Placement::LeastUtilised,
             heartbeat: self.settings.heartbeat,
-            stuck_after: self.settings.action_limit * 2 + timeout,
+            stuck_after: (self.settings.action_limit * 2).saturating_add(timeout),
             timeout,
         };
         let mut decisions = self.control.decide(&situation, &mut self.random);

@@ -99,13 +99,13 @@ impl Group {
     /// for those who hear it again to say so in time (`hears_quorum`).
     fn own_lease(&self) -> Duration {
         let margin = if self.others_needed() == 0 { Duration::ZERO } else { self.margin() };
-        self.settings.lease.saturating_sub(margin)
+        self.pace.lease.saturating_sub(margin)
     }
 
     /// What a message takes on its way, there and back, and what clocks differ by: a quarter of a
     /// heartbeat, which is 7 % of the usual timeout.
     fn margin(&self) -> Duration {
-        self.settings.heartbeat / 4
+        self.pace.heartbeat / 4
     }
 
     /// The lease that a heartbeat sent now brings.
@@ -114,7 +114,8 @@ impl Group {
         match self.others_needed() {
             0 => until,
             n => {
-                let counted = self.settings.timeout.saturating_sub(self.margin());
+                // A heartbeat longer than it was told, whatever the timeout is there.
+                let counted = (self.pace.lease + self.pace.heartbeat).saturating_sub(self.margin());
                 self.members.heard_by(n).map_or(Time::ZERO, |sent| until.min(sent + counted))
             }
         }
@@ -132,7 +133,7 @@ impl Group {
     /// been heard over there. What it sent last here, and then slept for its whole lease, others
     /// have heard by now if it lives, and have said so.
     pub(super) fn hears_quorum(&self, now: Time) -> bool {
-        let lately = now.minus(self.settings.timeout.saturating_sub(self.settings.lease));
+        let lately = now.minus(self.settings.heartbeat);
         let needed = self.others_needed();
         let heard = self.members.iter().filter(|(_, peer)| peer.heard >= lately);
         heard.take(needed).count() == needed

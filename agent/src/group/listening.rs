@@ -11,7 +11,7 @@ use super::membership::Arrival;
 use super::placement::keeper;
 use super::{
     Action, AddressState, Body, Group, HostId, Info, Message, Order, OrderEntry, Part, Phase,
-    Reason, Report, claims, control,
+    Reason, Record, Report, claims, control,
 };
 
 impl Group {
@@ -75,9 +75,8 @@ impl Group {
             out.push(Action::Report(Report::BootRaised));
         }
         self.members.told(now, at, &info.known, self.settings.timeout, self.settings.host);
-        for record in &info.database {
-            self.database.merge(record, at, self.settings.orphan_timeout);
-        }
+        self.merge(&info.database, at);
+        self.members.note_lease(source, info.lease);
         match info.lists {
             Some(sum) if !self.members.complete(source, boot, sum, &mut info.host, now) => {
                 // It is alive; what it has is not known, and nothing is decided meanwhile.
@@ -95,6 +94,7 @@ impl Group {
         };
         self.members.hears(source, boot, heard_there);
         if news.arrival != Arrival::Known {
+            self.members.note_lease(source, info.lease);
             self.changed = true;
             out.push(Action::Report(Report::HostUp(source)));
         }
@@ -120,11 +120,18 @@ impl Group {
                 self.members.staging.part(source, boot, *slice, entries);
             }
             Part::Records(records) => {
-                for record in records {
-                    self.database.merge(record, at, self.settings.orphan_timeout);
-                }
+                self.merge(records, at);
                 self.stirred = true;
             }
+        }
+    }
+
+    /// Takes what another host knows of the addresses into the database.
+    fn merge(&mut self, records: &[Record], at: Time) {
+        let (own, members) = (&self.settings, &self.members);
+        for record in records {
+            let claimed = |by: HostId| claims(own, members, by, record.address);
+            self.database.merge(record, at, own.orphan_timeout, claimed);
         }
     }
 

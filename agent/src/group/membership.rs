@@ -29,6 +29,8 @@ pub(super) struct Peer {
     pub hears: Option<Time>,
     /// Since when it could be assigned addresses without a break.
     pub available_since: Option<Time>,
+    /// How long it may answer after its last message.
+    pub lease: Duration,
     /// Its list was compared with this host's own, and neither has changed since.
     pub compared: bool,
 }
@@ -75,8 +77,11 @@ pub(super) struct Membership {
     pub staging: Staging,
     /// How many hosts in sight list an address, in whatever state.
     listed: BTreeMap<IpAddr, usize>,
-    /// No host in sight was last heard before; as of the last [`expire`](Self::expire).
+    /// No host in sight was last heard before, those aside that are given longer than the timeout;
+    /// as of the last [`expire`](Self::expire).
     earliest: Option<Time>,
+    /// No host in sight may answer longer; as of the last [`expire`](Self::expire), or longer.
+    longest_lease: Duration,
 }
 
 /// What is remembered of a host that is no longer in sight.
@@ -230,10 +235,24 @@ impl Membership {
             acknowledged,
             hears: None,
             available_since,
+            lease: Duration::ZERO,
             compared: false,
         };
         self.peers.insert(id, peer);
         Some(News { arrival, lists: true, standing: true, acknowledged: true })
+    }
+
+    /// A host in sight says how long it may answer after each of its messages.
+    pub fn note_lease(&mut self, id: HostId, lease: Duration) {
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.lease = lease;
+            self.longest_lease = self.longest_lease.max(lease);
+        }
+    }
+
+    /// No host in sight may answer longer after its last message.
+    pub const fn longest_lease(&self) -> Duration {
+        self.longest_lease
     }
 
     /// Whether the list of a host is still to be compared with this host's own; it is, now.
@@ -291,12 +310,15 @@ impl Membership {
         hidden.map(move |(_, hidden)| hidden.until.min(hidden.since + timeout))
     }
 
-    /// Removes every host that has been silent for `timeout`.
-    pub fn expire(&mut self, now: Time, timeout: Duration) -> Vec<Departure> {
+    /// Removes every host that has been silent for `timeout`, and for a heartbeat longer than it may
+    /// answer.
+    pub fn expire(&mut self, now: Time, timeout: Duration, heartbeat: Duration) -> Vec<Departure> {
+        // What a host is given beyond the timeout, where it has settings of its own.
+        let more = |peer: &Peer| peer.lease.saturating_add(heartbeat).saturating_sub(timeout);
         self.hidden.retain(|_, hidden| now < hidden.until);
         let silent: Vec<HostId> = self
             .iter()
-            .filter(|(_, peer)| now.since(peer.heard) >= timeout)
+            .filter(|(_, peer)| now.since(peer.heard) >= timeout.saturating_add(more(peer)))
             .map(|(id, _)| id)
             .collect();
         let mut departed = Vec::with_capacity(silent.len());
@@ -314,7 +336,8 @@ impl Membership {
                 }
             }
         }
-        self.earliest = self.peers.values().map(|peer| peer.heard).min();
+        self.earliest = self.peers.values().map(|peer| peer.heard + more(peer)).min();
+        self.longest_lease = self.peers.values().map(|peer| peer.lease).max().unwrap_or_default();
         departed
     }
 

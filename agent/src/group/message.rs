@@ -57,6 +57,9 @@ pub struct Info {
     pub database: Vec<Record>,
     /// Where the database does not fit, and is not there at all: its sum.
     pub records: Option<Sum>,
+    /// How long at most the sender may answer after this heartbeat, and after those that follow
+    /// until one says otherwise; whole microseconds on the wire.
+    pub lease: Duration,
 }
 
 /// A set of addresses with something known of each, put into a number. The order plays no part.
@@ -156,6 +159,8 @@ pub struct Record {
     pub age: Duration,
     /// Highest epoch of any assignment heard of; 0 where there was none.
     pub epoch: u64,
+    /// The last host that was configured with it is so no more, for as long as `age`.
+    pub withdrawn: bool,
 }
 
 /// An Acquire or a Release.

@@ -14,6 +14,10 @@ use super::{HostId, Record, Sum};
 /// Most addresses of a group.
 const LIMIT: usize = 65_536;
 
+/// How long it is remembered that an address was taken out of the group: longer than any host that
+/// has not heard of it is cut off, as a rule. One that was for longer brings it back.
+const REMEMBERED: Duration = Duration::from_hours(24);
+
 /// One address of the group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Entry {
@@ -25,6 +29,30 @@ pub(super) struct Entry {
     pub epoch: u64,
     /// The host that was last seen to serve it.
     pub last_holder: Option<HostId>,
+    /// The last host that was configured with it is so no more, since [`seen`](Self::seen).
+    pub withdrawn: bool,
+}
+
+impl Entry {
+    const fn new(seen: Time) -> Self {
+        Self { preferred: None, seen, epoch: 0, last_holder: None, withdrawn: false }
+    }
+
+    /// Whether it is an address of the group. Until one that was taken out of it is none, others
+    /// that are configured with it have twice the timeout to say so.
+    pub fn stands(&self, now: Time, timeout: Duration) -> bool {
+        !self.withdrawn || now.since(self.seen) < timeout.saturating_mul(2)
+    }
+
+    /// How long it is kept after it was last seen.
+    fn limit(withdrawn: bool, timeout: Duration) -> Duration {
+        if withdrawn { timeout.min(REMEMBERED) } else { timeout }
+    }
+
+    /// What of it has to be the same everywhere.
+    fn known(&self) -> (Option<HostId>, u64, bool) {
+        (self.preferred, self.epoch, self.withdrawn)
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -72,6 +100,7 @@ impl Database {
     ) -> Option<[HostId; 2]> {
         let known = self.change(address, |entry| {
             entry.seen = entry.seen.max(seen);
+            entry.withdrawn = false;
             match (entry.preferred, preferred) {
                 (Some(old), Some(new)) if old < new && other_claims(old) => {
                     return Some([old, new]);
@@ -88,14 +117,31 @@ impl Database {
             None
         });
         if known.is_none() {
-            self.insert(address, Entry { preferred, seen, epoch: 0, last_holder: None });
+            self.insert(address, Entry { preferred, ..Entry::new(seen) });
         }
         known.flatten()
     }
 
-    /// What another host knows of an address. `timeout`: see [`expire`](Self::expire).
-    pub fn merge(&mut self, record: &Record, at: Time, timeout: Duration) {
-        if record.age >= timeout {
+    /// The operator has taken an address out of this host's configuration, and no host in sight
+    /// calls it its own.
+    pub fn withdraw(&mut self, address: IpAddr, now: Time) {
+        self.change(address, |entry| {
+            entry.seen = now;
+            entry.withdrawn = true;
+        });
+    }
+
+    /// What another host knows of an address. `timeout`: see [`expire`](Self::expire). `claims`:
+    /// whether a host in sight calls it its own; where none does, the latest news of whether it
+    /// floats is believed.
+    pub fn merge(
+        &mut self,
+        record: &Record,
+        at: Time,
+        timeout: Duration,
+        claims: impl Fn(HostId) -> bool,
+    ) {
+        if record.age >= Entry::limit(record.withdrawn, timeout) {
             return;
         }
         let seen = at.minus(record.age);
@@ -103,12 +149,13 @@ impl Database {
             entry.epoch = entry.epoch.max(record.epoch);
             if seen > entry.seen {
                 entry.seen = seen;
-                entry.preferred = record.preferred.or(entry.preferred);
+                entry.withdrawn = record.withdrawn;
+                entry.preferred = record.preferred.or(entry.preferred.filter(|&old| claims(old)));
             }
         });
         if known.is_none() {
-            let Record { address, preferred, epoch, .. } = *record;
-            self.insert(address, Entry { preferred, seen, epoch, last_holder: None });
+            let Record { address, preferred, epoch, withdrawn, .. } = *record;
+            self.insert(address, Entry { preferred, epoch, withdrawn, ..Entry::new(seen) });
         }
     }
 
@@ -130,7 +177,7 @@ impl Database {
     pub fn expire(&mut self, now: Time, timeout: Duration) {
         let (entries, digest) = (&mut self.entries, &mut self.digest);
         entries.retain(|&address, entry| {
-            let valid = now.since(entry.seen) < timeout;
+            let valid = now.since(entry.seen) < Entry::limit(entry.withdrawn, timeout);
             if !valid {
                 *digest = digest.wrapping_sub(sum_of(address, entry));
             }
@@ -146,6 +193,7 @@ impl Database {
                 preferred: entry.preferred,
                 age: now.since(entry.seen),
                 epoch: entry.epoch,
+                withdrawn: entry.withdrawn,
             })
             .collect()
     }
@@ -171,10 +219,10 @@ impl Database {
     /// Changes an entry, if there is one.
     fn change<R>(&mut self, address: IpAddr, change: impl FnOnce(&mut Entry) -> R) -> Option<R> {
         let entry = self.entries.get_mut(&address)?;
-        let before = (entry.preferred, entry.epoch);
+        let before = *entry;
         let result = change(entry);
-        if (entry.preferred, entry.epoch) != before {
-            let old = record_sum(address, before.0, before.1);
+        if entry.known() != before.known() {
+            let old = sum_of(address, &before);
             let new = sum_of(address, entry);
             self.digest = self.digest.wrapping_sub(old).wrapping_add(new);
         }
@@ -183,7 +231,8 @@ impl Database {
 }
 
 fn sum_of(address: IpAddr, entry: &Entry) -> u64 {
-    record_sum(address, entry.preferred, entry.epoch)
+    let sum = record_sum(address, entry.preferred, entry.epoch);
+    if entry.withdrawn { !sum } else { sum }
 }
 
 #[cfg(test)]

@@ -72,7 +72,7 @@ pub(super) fn known_len(known: &Known) -> usize {
 pub(super) fn record_len(record: &Record) -> usize {
     let preferred = record.preferred.map_or(0, |host| address(host.0));
     let age = number(milliseconds(record.age));
-    address(record.address) + 1 + preferred + age + number(record.epoch)
+    address(record.address) + 2 + preferred + age + number(record.epoch)
 }
 
 fn listed_len(listed: &Listed) -> usize {

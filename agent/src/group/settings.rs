@@ -53,7 +53,7 @@ pub struct Balance {
 
 /// Everything a [`Group`](super::Group) needs to know. Durations are positive and
 /// `lease < timeout`, which the configuration checks.
-#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Settings {
     /// Name of the group, for people.
     pub name: String,

@@ -65,7 +65,8 @@ impl Table {
                 }
             }
             let run = runs.next_if(|run| of(run) == Some(address)).unwrap_or_default();
-            line(address, true, entry.preferred, run);
+            let valid = entry.stands(situation.now, situation.timeout);
+            line(address, valid, entry.preferred, run);
         }
         for run in runs {
             if let Some(address) = of(run) {

@@ -65,8 +65,8 @@ impl Group {
     pub(super) fn heartbeat(&mut self, now: Time, out: &mut Vec<Action>) {
         if now >= self.next_heartbeat {
             // On schedule, unless that lies further back than one interval.
-            let next = self.next_heartbeat + self.settings.heartbeat;
-            self.next_heartbeat = if next > now { next } else { now + self.settings.heartbeat };
+            let next = self.next_heartbeat + self.pace.heartbeat;
+            self.next_heartbeat = if next > now { next } else { now + self.pace.heartbeat };
         }
         self.changed = false;
         self.last_heartbeat = now;
@@ -74,12 +74,13 @@ impl Group {
         let known = self.tell_known(now);
         let used = parts::standing_len(&host) + parts::lists_len(&host);
         let used = used + known.iter().map(parts::known_len).sum::<usize>();
-        let (database, records) = self.tell_database(now, parts::ROOM.saturating_sub(used + 40));
+        let (database, records) = self.tell_database(now, parts::ROOM.saturating_sub(used + 48));
         if records.is_some() || lists.is_some() {
             self.repeat_part(now, out);
         }
         let knows_more = known.len() < self.members.len();
-        let info = Info { host, lists, known, knows_more, database, records };
+        let lease = self.promised_lease();
+        let info = Info { host, lists, known, knows_more, database, records, lease };
         let message = self.message(Body::Info(Box::new(info)));
         self.sent.is_to_be((message.boot, message.sequence));
         let lease_until = self.lease(now);

@@ -1,6 +1,8 @@
 //! Events → actions of a whole group. Host 5 is the one under test; others are heard.
 #![allow(clippy::wildcard_enum_match_arm, reason = "tests look at a few actions of many")]
 
+mod reconfigured;
+
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -53,6 +55,7 @@ fn leader_info() -> Info {
         preferred: preferred.map(host),
         age: Duration::ZERO,
         epoch,
+        withdrawn: false,
     };
     Info {
         host: HostInfo {
@@ -72,6 +75,7 @@ fn leader_info() -> Info {
         knows_more: false,
         database: vec![record(5, Some(5), 3), record(9, None, 3)],
         records: None,
+        lease: Duration::from_millis(T - H),
     }
 }
 

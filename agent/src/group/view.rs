@@ -126,8 +126,8 @@ impl Group {
                 listed.entry(served.address).or_default().push((host.id, served.state));
             }
         }
-        let known = self.database.iter().map(|(address, _)| address);
-        for address in known.collect::<Vec<_>>() {
+        let stands = self.database.iter().filter(|(_, entry)| entry.stands(now, self.patience()));
+        for (address, _) in stands {
             listed.entry(address).or_default();
         }
         let unassignable: BTreeSet<IpAddr> = self.control.unassignable().collect();

@@ -44,6 +44,11 @@ const FRESH: Duration = Duration::from_millis(250);
 /// After the system refused to accept a client (too many open files), so long no more are.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// An address that is taken is tried again so often, after so long: a program that is just being
+/// started holds for a moment what this agent has closed.
+const TRIES: usize = 10;
+const AGAIN: Duration = Duration::from_millis(20);
+
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The address cannot be listened on.
@@ -64,7 +69,14 @@ impl Listener {
     /// # Errors
     /// The address is taken, or not one of this machine.
     pub async fn bind(address: SocketAddr) -> Result<Self, CannotListen> {
-        let listener = TcpListener::bind(address).await;
+        let mut listener = TcpListener::bind(address).await;
+        for _ in 0..TRIES {
+            match &listener {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => sleep(AGAIN).await,
+                Ok(_) | Err(_) => break,
+            }
+            listener = TcpListener::bind(address).await;
+        }
         listener.map(Self).map_err(|error| CannotListen { address, error })
     }
 
@@ -72,14 +84,21 @@ impl Listener {
     pub fn serve<S: Source>(self, source: Arc<S>) -> Server {
         let mut tasks = JoinSet::new();
         tasks.spawn(accept(self.0, Arc::new(Pages { source, last: Mutex::new(None) })));
-        Server { _tasks: tasks }
+        Server { tasks }
     }
 }
 
 /// Serves until it is dropped.
 #[derive(Debug)]
 pub struct Server {
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
+}
+
+impl Server {
+    /// Ends it. Its address is free then.
+    pub async fn end(mut self) {
+        self.tasks.shutdown().await;
+    }
 }
 
 async fn accept<S: Source>(listener: TcpListener, pages: Arc<Pages<S>>) {

@@ -26,8 +26,9 @@ use super::scripts::{Job, Scripts};
 use super::transmit::Transmitter;
 use crate::announce::Announcer;
 use crate::clock;
+use crate::config::checked::Seal;
 use crate::data_plane::DataPlane;
-use crate::group::{Action, Event, Group, HostId, Message, MoveRefusal, Report, View};
+use crate::group::{Action, Event, Group, HostId, Message, MoveRefusal, Report, Settings, View};
 use crate::metrics::Measures;
 use crate::record::Recorder;
 use crate::wire::Encoder;
@@ -69,6 +70,21 @@ pub enum Input {
     FenceBeforehand(Vec<IpAddr>, oneshot::Sender<Result<Vec<IpAddr>, String>>),
     /// These have their routes.
     Routed(Vec<IpAddr>),
+    /// The operator has changed the configuration.
+    Reconfigure(Box<Reconfigure>),
+}
+
+/// What changes for a driver. Nothing of it can fail any more.
+#[derive(Debug)]
+pub struct Reconfigure {
+    /// What the group decides by.
+    pub settings: Option<Box<Settings>>,
+    /// Messages are protected so from now on.
+    pub seal: Option<(Encoder, Seal)>,
+    /// Who keeps the group's zone from now on, if anybody.
+    pub views: Option<Option<Views>>,
+    /// Told when that is done.
+    pub done: oneshot::Sender<()>,
 }
 
 /// Where the outcome of a move is wanted.
@@ -184,6 +200,7 @@ impl Driver {
                 drop(reply.send(self.view()));
                 true
             }
+            Input::Reconfigure(new) => self.reconfigure(*new),
             Input::Move { address, to, reply } => {
                 // One at a time: it is for the operator to wait for the one before.
                 if self.mover.as_ref().is_some_and(|waiting| !waiting.is_closed()) {
@@ -209,6 +226,23 @@ impl Driver {
                 true
             }
         }
+    }
+
+    /// False once the group has stopped.
+    fn reconfigure(&mut self, new: Reconfigure) -> bool {
+        if let Some((encoder, seal)) = new.seal {
+            let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+            sockets.rekey(encoder.salt(), &seal);
+            self.encoder = encoder;
+        }
+        if let Some(views) = new.views {
+            self.views = views;
+        }
+        let settings = new.settings.map(Event::Reconfigured);
+        let going = settings.is_none_or(|event| self.step(event));
+        // Whoever asked may have gone.
+        new.done.send(()).ok();
+        going
     }
 
     fn view(&self) -> (View, Vec<Link>) {
@@ -302,6 +336,12 @@ impl Driver {
             }
             Action::Measure { address, epoch } => {
                 return Outcome::Happened(Event::Measured { address, epoch });
+            }
+            Action::Shorten(until) => {
+                if let Err(error) = self.plane.lease(until) {
+                    fall_silent(self.plane.as_mut(), &error);
+                }
+                self.lease_until = until;
             }
             Action::Heartbeat { message, lease_until, renew_before } => {
                 let outcome = self.heartbeat(now, &message, lease_until, renew_before);

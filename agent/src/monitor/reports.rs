@@ -38,6 +38,8 @@ pub struct Readers {
     pub measures: Arc<Measures>,
     /// SNMP notifications.
     pub traps: Traps,
+    /// Notifications in the place of those before, which are sent to their end.
+    pub other_traps: mpsc::Receiver<Traps>,
 }
 
 /// A new queue of reports.
@@ -68,19 +70,38 @@ async fn write_down(
     host: HostId,
     readers: Readers,
 ) {
+    let Readers { log, scripts, measures, mut traps, mut other_traps } = readers;
     let mut some = Vec::new();
-    while reports.recv_many(&mut some, AT_ONCE).await > 0 {
+    loop {
+        tokio::select! {
+            Some(other) = other_traps.recv() => {
+                let before = std::mem::replace(&mut traps, other);
+                tokio::spawn(before.finish(LAST_TRAPS));
+                continue;
+            }
+            count = reports.recv_many(&mut some, AT_ONCE) => if count == 0 { break },
+        }
+        let readers = Told { log: &log, scripts: &scripts, measures: &measures, traps: &traps };
         let mut lines = Lines::default();
         for report in some.drain(..) {
-            write_one(report, &group, host, &readers, &mut lines);
+            write_one(report, &group, host, readers, &mut lines);
         }
         lines.end(&group);
     }
-    readers.traps.finish(LAST_TRAPS).await;
+    traps.finish(LAST_TRAPS).await;
 }
 
-fn write_one(report: Report, group: &str, host: HostId, readers: &Readers, lines: &mut Lines) {
-    let Readers { log, scripts, measures, traps } = readers;
+/// Who is told of a report.
+#[derive(Clone, Copy)]
+struct Told<'a> {
+    log: &'a EventLog,
+    scripts: &'a Scripts,
+    measures: &'a Measures,
+    traps: &'a Traps,
+}
+
+fn write_one(report: Report, group: &str, host: HostId, told: Told<'_>, lines: &mut Lines) {
+    let Told { log, scripts, measures, traps } = told;
     if let Some(notice) = notice(&report)
         && scripts.submit(super::scripts::Job::Notice(notice)).is_err()
     {

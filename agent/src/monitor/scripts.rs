@@ -10,7 +10,7 @@ mod lanes;
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -102,7 +102,7 @@ pub struct Surroundings {
     pub interface: String,
     /// Where addresses are put.
     pub place: Place,
-    /// The scripts and their deadline.
+    /// The scripts and their deadline, at first.
     pub scripts: checked::Scripts,
 }
 
@@ -128,7 +128,11 @@ impl Netlink for Addresses {
 #[derive(Clone, Debug)]
 pub struct Scripts {
     jobs: mpsc::Sender<Job>,
+    programs: Programs,
 }
+
+/// The scripts as they are configured now.
+type Programs = Arc<Mutex<checked::Scripts>>;
 
 impl Scripts {
     /// Opens the room on `runtime`. `events` is called on the runtime's threads and must not wait.
@@ -139,9 +143,16 @@ impl Scripts {
         events: Arc<dyn Fn(Event) + Send + Sync>,
     ) -> Self {
         let (jobs, inbox) = mpsc::channel(QUEUE_LIMIT);
-        let worker = Arc::new(Worker { surroundings, netlink, events });
+        let programs = Arc::new(Mutex::new(surroundings.scripts.clone()));
+        let known = Arc::clone(&programs);
+        let worker = Arc::new(Worker { surroundings, programs: known, netlink, events });
         runtime.spawn(Room::new(worker).run(inbox));
-        Self { jobs }
+        Self { jobs, programs }
+    }
+
+    /// Other scripts, for what has not begun yet.
+    pub fn change(&self, scripts: checked::Scripts) {
+        *self.programs.lock().unwrap_or_else(PoisonError::into_inner) = scripts;
     }
 
     /// Hands in a job; never waits.
@@ -250,11 +261,16 @@ impl<N: Netlink> Room<N> {
 /// What every task of the room needs.
 struct Worker<N> {
     surroundings: Surroundings,
+    programs: Programs,
     netlink: N,
     events: Arc<dyn Fn(Event) + Send + Sync>,
 }
 
 impl<N: Netlink> Worker<N> {
+    fn scripts(&self) -> checked::Scripts {
+        self.programs.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Carries out jobs of one lane: those for the kernel together, or one script.
     async fn work(&self, jobs: Vec<Job>) {
         let mut requests = Vec::new();
@@ -308,33 +324,33 @@ impl<N: Netlink> Worker<N> {
         epoch: u64,
         reason: Reason,
     ) -> Result<(), String> {
-        let scripts = &self.surroundings.scripts;
+        let scripts = self.scripts();
         let (event, path) = match script {
-            AddressScript::Acquire => ("acquire", &scripts.acquire),
-            AddressScript::Release => ("release", &scripts.release),
+            AddressScript::Acquire => ("acquire", scripts.acquire),
+            AddressScript::Release => ("release", scripts.release),
         };
         let Some(path) = path else { return Ok(()) };
         let mut environment = self.environment(event, reason.word());
         environment.push(("RAIS_ADDRESS", address.to_string()));
         environment.push(("RAIS_EPOCH", epoch.to_string()));
-        let program = Program { path: path.clone(), arguments: Vec::new(), environment };
+        let program = Program { path, arguments: Vec::new(), environment };
         process::run(&program, scripts.timeout).await.map(drop).map_err(|e| e.to_string())
     }
 
     async fn notify(&self, notice: Notice) {
-        let scripts = &self.surroundings.scripts;
+        let scripts = self.scripts();
         let (path, environment) = match notice {
             Notice::TestFailed { detail } => {
-                (&scripts.test_failed, self.environment("test_failed", &detail))
+                (scripts.test_failed, self.environment("test_failed", &detail))
             }
             Notice::CannotAssign(address) => {
                 let mut environment = self.environment("cannot_assign", "no host can take it");
                 environment.push(("RAIS_ADDRESS", address.to_string()));
-                (&scripts.cannot_assign, environment)
+                (scripts.cannot_assign, environment)
             }
         };
         let Some(path) = path else { return };
-        let program = Program { path: path.clone(), arguments: Vec::new(), environment };
+        let program = Program { path, arguments: Vec::new(), environment };
         if let Err(e) = process::run(&program, scripts.timeout).await {
             tracing::warn!(group = self.surroundings.group, "notice: {e}");
         }

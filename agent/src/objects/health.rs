@@ -21,20 +21,34 @@ pub struct TestStatus {
 #[derive(Debug)]
 pub(super) struct Health {
     tests: Vec<State>,
+    /// The number of the next test.
+    next: u64,
     /// What was said last.
     told: Option<Told>,
 }
 
-/// What others are told: whether all is well, and if not which tests fail (by position).
+/// What others are told: whether all is well, and if not which tests fail (by number).
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Told {
     ok: bool,
-    failing: Vec<usize>,
+    failing: Vec<u64>,
+}
+
+/// A test that is wanted.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    /// Its number, where it goes on; none for a new one.
+    pub number: Option<u64>,
+    pub name: String,
+    pub rise: u32,
+    pub fall: u32,
 }
 
 /// One test.
 #[derive(Debug)]
 struct State {
+    /// Never given twice.
+    number: u64,
     status: TestStatus,
     rise: u32,
     fall: u32,
@@ -45,19 +59,30 @@ struct State {
 }
 
 impl Health {
-    /// Of tests by name, rise and fall; none has a result.
-    pub(super) fn new(tests: impl Iterator<Item = (String, u32, u32)>, now: Time) -> Self {
-        let tests = tests.map(|(name, rise, fall)| {
-            let detail = "no result yet".to_owned();
-            let status = TestStatus { name, passing: false, since: now, detail };
-            State { status, rise, fall, known: false, against: 0 }
-        });
-        Self { tests: tests.collect(), told: None }
+    /// Of no tests.
+    pub(super) fn new() -> Self {
+        Self { tests: Vec::new(), next: 0, told: None }
     }
 
-    /// Takes the result of a run of the test at this position.
-    pub(super) fn result(&mut self, index: usize, verdict: Verdict, now: Time) {
-        if let Some(test) = self.tests.get_mut(index) {
+    /// These are the tests from now on. What is known of those that go on is kept; new ones have
+    /// no result. Returns their numbers, in this order.
+    pub(super) fn want(&mut self, tests: Vec<Wanted>, now: Time) -> Vec<u64> {
+        let mut before = std::mem::take(&mut self.tests);
+        for Wanted { number, name, rise, fall } in tests {
+            let place = before.iter().position(|test| Some(test.number) == number);
+            let state = match place.map(|place| before.swap_remove(place)) {
+                Some(state) => State { rise, fall, ..state },
+                None => State::new(self.next, name, (rise, fall), now),
+            };
+            self.next = self.next.max(state.number + 1);
+            self.tests.push(state);
+        }
+        self.tests.iter().map(|test| test.number).collect()
+    }
+
+    /// Takes the result of a run of the test of this number, if it is still wanted.
+    pub(super) fn result(&mut self, number: u64, verdict: Verdict, now: Time) {
+        if let Some(test) = self.tests.iter_mut().find(|test| test.number == number) {
             test.result(verdict, now);
         }
     }
@@ -69,9 +94,8 @@ impl Health {
 
     /// Whether all is well and why not, if there is something to be told that was not told yet.
     pub(super) fn change(&mut self) -> Option<(bool, String)> {
-        let failing = |(_, test): &(usize, &State)| test.known && !test.status.passing;
-        let failing: Vec<usize> =
-            self.tests.iter().enumerate().filter(failing).map(|(index, _)| index).collect();
+        let failing = self.tests.iter().filter(|test| test.known && !test.status.passing);
+        let failing: Vec<u64> = failing.map(|test| test.number).collect();
         if failing.is_empty() && self.tests.iter().any(|test| !test.known) {
             return None;
         }
@@ -89,10 +113,10 @@ impl Health {
         if told.ok {
             return if self.tests.is_empty() { "no tests" } else { "all tests pass" }.to_owned();
         }
-        let failing: Vec<String> = told
-            .failing
+        let failing: Vec<String> = self
+            .tests
             .iter()
-            .filter_map(|index| self.tests.get(*index))
+            .filter(|test| told.failing.contains(&test.number))
             .map(|test| format!("{}: {}", test.status.name, test.status.detail))
             .collect();
         failing.join("; ")
@@ -100,6 +124,12 @@ impl Health {
 }
 
 impl State {
+    fn new(number: u64, name: String, (rise, fall): (u32, u32), now: Time) -> Self {
+        let detail = "no result yet".to_owned();
+        let status = TestStatus { name, passing: false, since: now, detail };
+        Self { number, status, rise, fall, known: false, against: 0 }
+    }
+
     fn result(&mut self, verdict: Verdict, now: Time) {
         let (passed, detail) = match verdict {
             Ok(detail) => (true, detail),
@@ -141,7 +171,13 @@ mod tests {
     }
 
     fn health(tests: &[(&str, u32, u32)]) -> Health {
-        Health::new(tests.iter().map(|(n, rise, fall)| ((*n).to_owned(), *rise, *fall)), at(0))
+        let mut health = Health::new();
+        health.want(tests.iter().map(|&test| wanted(None, test)).collect(), at(0));
+        health
+    }
+
+    fn wanted(number: Option<u64>, (name, rise, fall): (&str, u32, u32)) -> Wanted {
+        Wanted { number, name: name.to_owned(), rise, fall }
     }
 
     /// A result of either kind.
@@ -200,6 +236,29 @@ mod tests {
             assert_eq!(health.status()[0].passing, passing, "step {step}");
         }
         assert_eq!(health.status()[0].since, at(10));
+    }
+
+    // A test that goes on keeps its standing and its row; one that is gone says nothing any more;
+    // a new one that has no result changes nothing.
+    #[test]
+    fn other_tests_are_wanted() {
+        let mut health = health(&[("a", 1, 3), ("b", 1, 1)]);
+        health.result(0, run(true), at(1));
+        health.result(1, run(false), at(1));
+        health.result(0, run(false), at(2));
+        health.result(0, run(false), at(3));
+        assert_eq!(health.change(), Some((false, "b: refused".to_owned())));
+
+        let wanted = vec![wanted(None, ("c", 1, 1)), wanted(Some(0), ("a", 1, 3))];
+        assert_eq!(health.want(wanted, at(4)), [2, 0]);
+        assert_eq!(health.change(), None, "c is not known");
+        health.result(2, run(true), at(5));
+        assert_eq!(health.change(), Some((true, "all tests pass".to_owned())));
+        health.result(1, run(false), at(6));
+        assert_eq!(health.change(), None, "b is gone");
+        health.result(0, run(false), at(7));
+        assert_eq!(health.change(), Some((false, "a: refused".to_owned())), "the third in a row");
+        assert_eq!((health.status()[1].since, health.status()[0].since), (at(7), at(5)));
     }
 
     #[test]

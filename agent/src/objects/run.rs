@@ -55,6 +55,13 @@ pub(super) struct Subscription {
     id: u64,
 }
 
+impl Subscription {
+    /// The test.
+    pub(super) const fn run(&self) -> &Arc<Run> {
+        &self.run
+    }
+}
+
 impl Drop for Subscription {
     fn drop(&mut self) {
         self.run.takers.remove(self.id);

@@ -13,6 +13,9 @@ use crate::group::{Action, Event, Failback, Group, Settings};
 /// Longer than any duration of a checked configuration.
 const LONGEST: Duration = Duration::from_hours(1_000 * 365 * 24);
 
+/// What is said of settings that a group could not bear.
+const UNCHECKED: &str = "settings that no configuration has";
+
 /// What is wrong with a recording, or with what became of it.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
@@ -149,8 +152,7 @@ impl Replay {
             Line::Recording { .. } => Ok(Step::Quiet),
             Line::Start { boot, now, settings } => {
                 if !is_checked(&settings) {
-                    let text = "settings that no configuration has".to_owned();
-                    return Err(ReplayError::Malformed(text));
+                    return Err(ReplayError::Malformed(UNCHECKED.to_owned()));
                 }
                 let (group, host) = (settings.name.clone(), settings.host.to_string());
                 let new = Box::new(Group::new(*settings, boot, now));
@@ -220,6 +222,11 @@ impl Replay {
             return Err(ReplayError::Malformed(text));
         };
         let Some(running) = &mut replayed.group else { return Ok(Step::Skipped) };
+        if let Event::Reconfigured(settings) = &event
+            && !is_checked(settings)
+        {
+            return Err(ReplayError::Malformed(UNCHECKED.to_owned()));
+        }
         let actions = running.handle(now, event.clone());
         if let Some((position, recorded, replayed)) = difference(recorded, &actions)? {
             let own = env!("CARGO_PKG_VERSION");

@@ -57,7 +57,7 @@ fn a_recording_that_has_ended_costs_nothing_more() {
 #[test]
 fn a_full_disk_ends_the_recording_and_nothing_else() {
     let recording = Recording::start(Path::new("/dev/full")).unwrap();
-    let mut recorder = recording.recorder("web");
+    let mut recorder = recording.recorders().of("web");
     // The thread ends at its first attempt to write, and with it the queue.
     while recorder.note(&Event::Tick).is_some() {
         turn(&mut recorder, 1);
@@ -73,7 +73,7 @@ fn a_file_is_for_its_owner_and_what_was_in_it_is_lost() {
     let path = std::env::temp_dir().join(format!("rais-record-{}", std::process::id()));
     for _ in 0..2 {
         let recording = Recording::start(&path).unwrap();
-        turn(&mut recording.recorder("web"), 7);
+        turn(&mut recording.recorders().of("web"), 7);
         recording.finish();
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text.lines().count(), 3, "{text}");

@@ -34,6 +34,7 @@ pub(super) fn event(event: &Event) -> String {
         Event::Quiesce(true) => "is quiesced".to_owned(),
         Event::Quiesce(false) => "is resumed".to_owned(),
         Event::Move { address, to } => format!("is asked to have {address} moved to {to}"),
+        Event::Reconfigured(_) => "has other settings".to_owned(),
         Event::Shutdown => "is to end".to_owned(),
         Event::Conflict { address, mac } => {
             let mac = mac.map(|byte| format!("{byte:02x}")).join(":");
@@ -52,6 +53,7 @@ pub(super) fn action(action: &Action) -> String {
         Action::Fence(addresses) => format!("fence {}", list(addresses)),
         Action::Open { address, epoch } => format!("open {address} epoch {epoch}"),
         Action::Forget(address) => format!("forget {address}"),
+        Action::Shorten(until) => format!("answer until {until:?} at most"),
         Action::Heartbeat { message, .. } | Action::Send(message) => {
             format!("send {}", message_words(message))
         }

@@ -192,6 +192,7 @@ struct InfoForm {
     knows_more: bool,
     database: Records,
     records: Option<SumForm>,
+    lease_us: u64,
 }
 
 impl InfoForm {
@@ -203,6 +204,7 @@ impl InfoForm {
             knows_more: info.knows_more,
             database: records_form(&info.database)?,
             records: info.records.map(SumForm::of),
+            lease_us: microseconds(info.lease),
         })
     }
 
@@ -214,6 +216,7 @@ impl InfoForm {
             knows_more: self.knows_more,
             database: self.database.items(RecordForm::entry)?,
             records: self.records.map(SumForm::entry).transpose()?,
+            lease: Duration::from_micros(self.lease_us),
         })
     }
 }
@@ -323,6 +326,7 @@ struct RecordForm {
     preferred: Option<Address>,
     age_ms: u64,
     epoch: u64,
+    withdrawn: bool,
 }
 
 impl RecordForm {
@@ -332,6 +336,7 @@ impl RecordForm {
             preferred: record.preferred.map(|host| Address::of(&host.0)),
             age_ms: milliseconds(record.age),
             epoch: record.epoch,
+            withdrawn: record.withdrawn,
         }
     }
 
@@ -341,6 +346,7 @@ impl RecordForm {
             preferred: self.preferred.map(Address::host).transpose()?,
             age: Duration::from_millis(self.age_ms),
             epoch: self.epoch,
+            withdrawn: self.withdrawn,
         })
     }
 }
@@ -427,6 +433,11 @@ impl AnswerForm {
 }
 
 /// Whole milliseconds, rounded down.
+/// Rounded up: who promises to be silent by then is believed.
+fn microseconds(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos().div_ceil(1_000)).unwrap_or(u64::MAX)
+}
+
 fn milliseconds(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

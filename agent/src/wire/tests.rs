@@ -46,10 +46,12 @@ const PLAIN_INFO: &str = "52414953 01 01 00 00
     00                                       the lists are whole
     01 040a4d0002 fd8877665544332211 2a 63   one known: boot, sequence 42, 99 ms ago
     00                                       and no more
-    02 040a4d0065 01 040a4d0001 00 07        two records: preferred by 10.77.0.1, 0 ms, epoch 7
+    02 040a4d0065 01 040a4d0001 00 07 00     two records: preferred by 10.77.0.1, 0 ms, epoch 7
        0620010db8000000000000000000000001    2001:db8::1,
-       00 fc70110100 00                      floating, 70 s (252: four bytes follow), epoch 0
-    00                                       the database is whole";
+       00 fc70110100 00                      floating, 70 s (252: four bytes follow), epoch 0,
+       01                                    withdrawn
+    00                                       the database is whole
+    fc90d00300                               it may answer for 250,000 microseconds";
 
 /// "RAIS", version 1, Move, plain, reserved; then as commented.
 const PLAIN_MOVE: &str = "52414953 01 04 00 00
@@ -120,9 +122,22 @@ fn info() -> Message {
     let six = "2001:db8::1".parse().unwrap();
     let own = Some(HostId(ip(1)));
     let database = vec![
-        Record { address: ip(101), preferred: own, age: Duration::ZERO, epoch: 7 },
-        Record { address: six, preferred: None, age: Duration::from_secs(70), epoch: 0 },
+        Record {
+            address: ip(101),
+            preferred: own,
+            age: Duration::ZERO,
+            epoch: 7,
+            withdrawn: false,
+        },
+        Record {
+            address: six,
+            preferred: None,
+            age: Duration::from_secs(70),
+            epoch: 0,
+            withdrawn: true,
+        },
     ];
+    let lease = Duration::from_millis(250);
     let body = Body::Info(Box::new(Info {
         host,
         lists: None,
@@ -130,6 +145,7 @@ fn info() -> Message {
         knows_more: false,
         database,
         records: None,
+        lease,
     }));
     Message { source: HostId(ip(1)), boot: BOOT, sequence: 3, body }
 }
@@ -237,7 +253,7 @@ fn a_genuine_seal_does_not_excuse_a_malformed_payload() {
 fn an_ipv4_address_has_one_form_only() {
     // 2001:db8::1 becomes ::ffff:10.77.0.1.
     let mut datagram = bytes(PLAIN_INFO);
-    let at = datagram.len() - 6 - 1 - 16;
+    let at = datagram.len() - 14 - 16;
     datagram[at..at + 16].copy_from_slice(&header::mapped(ip(1)));
     let mut decoder = Decoder::new(tag(), HostId(ip(2)), 0, &Seal::Insecure);
     assert_eq!(decoder.decode(&datagram), Err(Refusal::Malformed));

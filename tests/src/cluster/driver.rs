@@ -94,6 +94,9 @@ impl Cluster {
             Action::Measure { address, epoch } => {
                 self.hosts[index].inbox.push_front(Event::Measured { address, epoch });
             }
+            Action::Shorten(until) => {
+                self.hosts[index].plane.lease(until).expect("memory does not fail");
+            }
             Action::Heartbeat { message, lease_until, renew_before } => {
                 let in_time = self.hosts[index].clock.at(self.now) < renew_before;
                 if in_time && self.send(index, &message) {

@@ -199,8 +199,15 @@ impl Listener {
             served: other.served.clone(),
             refused: Vec::new(),
         };
-        let info =
-            Info { host, lists: None, known, knows_more: true, database: Vec::new(), records };
+        let info = Info {
+            host,
+            lists: None,
+            known,
+            knows_more: true,
+            database: Vec::new(),
+            records,
+            lease: Duration::from_millis(250),
+        };
         (0..times).map(|_| other.say(Body::Info(Box::new(info.clone())))).collect()
     }
 
@@ -281,6 +288,7 @@ impl Listener {
                     | Action::Announce(_)
                     | Action::Report(_)
                     | Action::MoveEnded(_)
+                    | Action::Shorten(_)
                     | Action::Stopped => {}
                 }
             }

@@ -148,9 +148,10 @@ impl Choices<'_> {
             preferred: c.flag().then(|| c.host()),
             age: c.span(),
             epoch: c.number(),
+            withdrawn: c.flag(),
         });
-        let (lists, records) = (self.sum(), self.sum());
-        Info { host, lists, known, knows_more: self.flag(), database, records }
+        let (lists, records, lease) = (self.sum(), self.sum(), self.span());
+        Info { host, lists, known, knows_more: self.flag(), database, records, lease }
     }
 
     fn sum(&mut self) -> Option<Sum> {
@@ -164,6 +165,7 @@ impl Choices<'_> {
                 preferred: c.flag().then(|| c.host()),
                 age: c.span(),
                 epoch: c.number(),
+                withdrawn: c.flag(),
             }));
         }
         let slice = Slice { bits: self.byte() % 3, index: u16::from(self.byte() % 4) };
@@ -281,6 +283,9 @@ impl World {
                 load: choices.of(0, &[900, u32::MAX]),
                 capacity: choices.of(1_000, &[0]),
             }),
+            14 if choices.byte() % 4 == 1 => {
+                self.tell(Event::Reconfigured(Box::new(choices.settings())));
+            }
             14 => self.tell(Event::Conflict { address: choices.address(), mac: [2; 6] }),
             _ => self.tell(self.unasked(choices)),
         }
@@ -377,6 +382,7 @@ impl World {
             Event::Health { ok, .. } => self.ok = *ok,
             Event::Quiesce(quiesced) => self.quiesced = *quiesced,
             Event::Shutdown => self.ending = true,
+            Event::Reconfigured(settings) => self.member = settings.role == Role::Member,
             Event::Configured { address, epoch, result: Ok(()) } => {
                 if let Some(known) = self.configured.get_mut(address)
                     && known.0 == *epoch
@@ -408,6 +414,9 @@ impl World {
                 assert!(self.plane.addresses().contains(&address), "{address}: nothing to forget");
                 assert!(!self.plane.open_addresses().contains(&address), "{address} is open");
                 self.plane.forget(address).expect("memory does not fail");
+            }
+            Action::Shorten(until) => {
+                self.plane.lease(until).expect("memory does not fail");
             }
             Action::Heartbeat { message, lease_until, renew_before } => {
                 return self.heartbeat(&message, lease_until, renew_before);

@@ -149,6 +149,7 @@ impl World {
                 self.check_answers(setup, index);
             }
             Action::Forget(address) => host.open.retain(|open, _| *open != address),
+            Action::Shorten(until) => host.lease = until,
             Action::Heartbeat { message, lease_until, renew_before } => {
                 if now < renew_before {
                     let message = Arc::new(message);

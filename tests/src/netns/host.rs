@@ -190,9 +190,17 @@ impl Host {
     /// # Errors
     /// One runs already, there is no `rais`, or files cannot be written.
     pub fn start_agent(&mut self, config: &str) -> Result<()> {
-        let path = self.dir.join("rais.toml");
-        fs::write(&path, config).with_context(|| format!("writing {}", path.display()))?;
+        self.configure(config)?;
         self.restart_agent()
+    }
+
+    /// Writes the configuration for the next start or reload.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn configure(&self, config: &str) -> Result<()> {
+        let path = self.dir.join("rais.toml");
+        fs::write(&path, config).with_context(|| format!("writing {}", path.display()))
     }
 
     /// Starts the agent with the configuration it last had.
@@ -275,6 +283,14 @@ impl Host {
     /// No agent runs.
     pub fn thaw_agent(&mut self) -> Result<()> {
         self.signal_agent(Signal::SIGCONT)
+    }
+
+    /// SIGHUP; does not wait for what comes of it.
+    ///
+    /// # Errors
+    /// No agent runs.
+    pub fn hang_up_agent(&mut self) -> Result<()> {
+        self.signal_agent(Signal::SIGHUP)
     }
 
     /// SIGTERM; does not wait for the end.

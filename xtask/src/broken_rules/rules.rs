@@ -342,8 +342,8 @@ const PLACES: [Rule; 11] = [
     rule(
         "orphans never expire",
         ORPHAN,
-        "let valid = now.since(entry.seen) < timeout;",
-        "let valid = now.since(entry.seen) < timeout * 1_000;",
+        "let valid = now.since(entry.seen) < Entry::limit(entry.withdrawn, timeout);",
+        "let valid = now.since(entry.seen) < Entry::limit(false, timeout * 1_000);",
     ),
 ];
 

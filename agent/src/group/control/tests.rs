@@ -565,7 +565,7 @@ fn pending_orders_outlive_leadership_but_not_their_destination() {
     assert_eq!(leader.orders(at(0)), [(ACQUIRE, 3, Reason::Unserved)], "only the other one");
     assert_eq!(leader.control.unassignable().count(), 0);
     assert!(leader.control.pending.contains_key(&addr(9)));
-    leader.others.expire(at(1_000), T);
+    leader.others.expire(at(1_000), T, Duration::ZERO);
     leader.decide(at(1_000));
     assert!(leader.control.pending.is_empty());
 }

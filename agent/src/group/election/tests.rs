@@ -86,7 +86,7 @@ fn hosts_that_others_hear_are_awaited() {
     let ms = Duration::from_millis;
     let told = |known: Known| {
         let mut others = sight(&[(6, Phase::Member, Some(5)), (7, Phase::Member, Some(5))]);
-        others.expire(at(0) + T, T);
+        others.expire(at(0) + T, T, Duration::ZERO);
         // Host 6 is heard again, host 7 is not, of which message 1 was the last.
         let info = sight(&[(6, Phase::Member, Some(5))]).get(host(6)).unwrap().info.clone();
         others.update(host(6), 1, 2, at(400), info, None);

@@ -19,7 +19,7 @@ fn secs(n: u64) -> Time {
 }
 
 fn record(preferred: Option<u8>, age: Duration, epoch: u64) -> Record {
-    Record { address: addr(9), preferred: preferred.map(host), age, epoch }
+    Record { address: addr(9), preferred: preferred.map(host), age, epoch, withdrawn: false }
 }
 
 fn claimed(seen: Time) -> Database {
@@ -59,7 +59,12 @@ fn extremes() {
         assert_eq!(database.get(addr(9)).is_some(), valid, "{seen:?} {now:?} {timeout:?}");
     }
     let mut database = Database::default();
-    database.merge(&record(Some(2), Duration::from_nanos(u64::MAX), 1), secs(1), Duration::MAX);
+    database.merge(
+        &record(Some(2), Duration::from_nanos(u64::MAX), 1),
+        secs(1),
+        Duration::MAX,
+        |_| true,
+    );
     assert_eq!(database.get(addr(9)).map(|e| e.seen), Some(Time::ZERO));
 }
 
@@ -78,17 +83,17 @@ fn reset_by_return() {
 #[test]
 fn merge() {
     let mut database = claimed(secs(100));
-    database.merge(&record(Some(3), Duration::from_secs(30), 7), secs(110), YEAR);
+    database.merge(&record(Some(3), Duration::from_secs(30), 7), secs(110), YEAR, |_| true);
     let entry = *database.get(addr(9)).unwrap();
     assert_eq!((entry.preferred, entry.seen, entry.epoch), (Some(host(2)), secs(100), 7), "older");
-    database.merge(&record(Some(3), Duration::from_secs(1), 5), secs(110), YEAR);
+    database.merge(&record(Some(3), Duration::from_secs(1), 5), secs(110), YEAR, |_| true);
     let entry = *database.get(addr(9)).unwrap();
     assert_eq!((entry.preferred, entry.seen, entry.epoch), (Some(host(3)), secs(109), 7));
-    database.merge(&record(None, Duration::ZERO, 0), secs(200), YEAR);
+    database.merge(&record(None, Duration::ZERO, 0), secs(200), YEAR, |_| true);
     assert_eq!(database.get(addr(9)).unwrap().preferred, Some(host(3)), "not made floating");
 
     let mut database = Database::default();
-    database.merge(&record(Some(2), YEAR, 1), secs(0), YEAR);
+    database.merge(&record(Some(2), YEAR, 1), secs(0), YEAR, |_| true);
     assert_eq!(database.iter().count(), 0);
 }
 
@@ -135,4 +140,41 @@ fn records() {
     let mut database = claimed(secs(10));
     database.assigned(addr(9), 3);
     assert_eq!(database.records(secs(14)), [record(Some(2), Duration::from_secs(4), 3)]);
+}
+
+// The last host that had it has taken it out → what others have heard of it since decides.
+#[test]
+fn what_was_taken_out_of_the_group() {
+    const TIMEOUT: Duration = Duration::from_secs(1);
+    let mut database = Database::default();
+    database.claim(addr(9), Some(host(3)), secs(100), |_| true);
+    let before = database.sum();
+    database.withdraw(addr(9), secs(100));
+    assert_ne!(database.sum(), before, "others ask for the news");
+    let stands = |database: &Database, now| database.get(addr(9)).unwrap().stands(now, TIMEOUT);
+    assert!(stands(&database, secs(101)) && !stands(&database, secs(102)));
+    let told = database.records(secs(103));
+    assert_eq!((told[0].withdrawn, told[0].age), (true, Duration::from_secs(3)));
+
+    // Who knew it before believes that, and who claims it is believed.
+    let mut other = Database::default();
+    other.claim(addr(9), Some(host(3)), secs(90), |_| true);
+    other.merge(&told[0], secs(103), YEAR, |_| false);
+    assert_eq!(other.sum(), database.sum());
+    assert!(!stands(&other, secs(103)));
+    other.merge(&record(None, Duration::from_mins(1), 0), secs(104), YEAR, |_| true);
+    assert!(!stands(&other, secs(104)), "old news");
+    other.claim(addr(9), None, secs(105), |_| false);
+    assert!(stands(&other, secs(200)));
+    database.merge(&other.records(secs(105))[0], secs(105), YEAR, |_| false);
+    assert!(stands(&database, secs(200)));
+    assert_eq!(database.get(addr(9)).unwrap().preferred, None, "it floats now");
+
+    // It is forgotten after a day.
+    database.withdraw(addr(9), secs(1_000));
+    database.expire(secs(1_000) + REMEMBERED, YEAR);
+    assert_eq!((database.len(), database.sum().digest), (0, 0));
+    let late = Record { withdrawn: true, ..record(None, REMEMBERED, 0) };
+    database.merge(&late, secs(1_000) + REMEMBERED, YEAR, |_| false);
+    assert_eq!(database.len(), 0);
 }

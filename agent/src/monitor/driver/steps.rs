@@ -54,7 +54,11 @@ impl Steps {
             | Action::RunScript { .. }
             | Action::Report(_)
             | Action::MoveEnded(_) => self.all.push(Step::One(action)),
-            Action::Forget(_) | Action::Heartbeat { .. } | Action::Send(_) | Action::Stopped => {
+            Action::Forget(_)
+            | Action::Heartbeat { .. }
+            | Action::Send(_)
+            | Action::Shorten(_)
+            | Action::Stopped => {
                 let all = std::mem::take(&mut self.all);
                 *self = Self { all, ..Self::default() };
                 self.all.push(Step::One(action));
