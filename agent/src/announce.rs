@@ -133,6 +133,12 @@ impl Announcer {
         }
     }
 
+    /// How many addresses wait for their turn.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.counts.waiting.load(Ordering::Relaxed)
+    }
+
     /// What was done so far.
     #[must_use]
     pub fn counters(&self) -> AnnounceCounters {

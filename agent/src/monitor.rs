@@ -19,6 +19,7 @@ mod socket;
 pub mod transmit;
 mod traps;
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::IpAddr;
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -265,7 +266,8 @@ impl<'a> Prepared<'a> {
             measures: Arc::clone(&measures),
             due: None,
             armed: driver::Armed::default(),
-            later: std::collections::VecDeque::new(),
+            later: VecDeque::new(),
+            announcing: VecDeque::new(),
         };
         if thread.gate.try_send(Box::new(driver)).is_err() {
             tracing::error!(group = name, "its thread has gone");

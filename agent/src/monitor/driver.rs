@@ -8,7 +8,7 @@
 mod armed;
 mod steps;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -40,6 +40,9 @@ const INBOX: usize = 4_096;
 
 /// Most addresses whose results the group is told at once.
 const AT_ONCE: usize = 1_024;
+
+/// So many addresses are announced for each millisecond of a lease.
+const ANNOUNCED: usize = 64;
 
 /// Most times the sockets are drained before a tick, so that a flood cannot hold it up for ever.
 const DRAINS: usize = 16;
@@ -135,6 +138,8 @@ pub struct Driver {
     /// What came of things that were done at once, for so many addresses that heartbeats go
     /// between.
     pub later: VecDeque<Vec<Event>>,
+    /// What is to be announced: as many at a time as leave while the lease lives.
+    pub announcing: VecDeque<IpAddr>,
 }
 
 impl Driver {
@@ -277,6 +282,7 @@ impl Driver {
     fn carry_out(&mut self, now: Time, step: Step) -> Outcome {
         match step {
             Step::Fence(addresses) => {
+                self.announce_no_more(&addresses);
                 if let Err(error) = self.plane.fence_all(&addresses) {
                     fall_silent(self.plane.as_mut(), &error);
                 }
@@ -288,10 +294,30 @@ impl Driver {
                 Outcome::Done
             }
             Step::Announce(addresses) => {
-                self.announcer.announce(addresses, self.lease_until);
+                self.announcing.extend(addresses);
+                self.announce();
                 Outcome::Done
             }
             Step::One(action) => self.carry_out_one(now, action),
+        }
+    }
+
+    /// Hands on what the announcer can send while the lease lives; the rest waits for the next.
+    fn announce(&mut self) {
+        let lease = self.lease_until.since(clock::now()).as_millis();
+        let room = usize::try_from(lease).unwrap_or(usize::MAX).saturating_mul(ANNOUNCED);
+        let room = room.saturating_sub(self.announcer.waiting()).min(self.announcing.len());
+        if room > 0 {
+            let some = self.announcing.drain(..room).collect();
+            self.announcer.announce(some, self.lease_until);
+        }
+    }
+
+    /// This host may have these no more.
+    fn announce_no_more(&mut self, addresses: &[IpAddr]) {
+        if !self.announcing.is_empty() {
+            let gone: HashSet<&IpAddr> = addresses.iter().collect();
+            self.announcing.retain(|address| !gone.contains(address));
         }
     }
 
@@ -425,6 +451,7 @@ impl Driver {
                 self.complained = false;
                 self.measures.heartbeat_sent();
                 self.lease_until = lease_until;
+                self.announce();
                 Outcome::Happened(Event::HeartbeatSent { at, lease_until })
             }
             Err(error) => {

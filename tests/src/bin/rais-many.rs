@@ -1,13 +1,16 @@
 //! Measures how long thousands of addresses take to be answered for again after their holder was
 //! cut off, and whether heartbeats suffer.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
 use rais::clock;
 use rais_tests::many::{Many, Mode, beats};
+use rais_tests::netns::Host;
 use rais_tests::trial::Trial;
 
 /// Cuts off the holder of thousands of addresses; two hosts, heartbeat 10 ms, timeout 35 ms.
@@ -43,12 +46,13 @@ fn main() -> Result<()> {
     let arguments = Arguments::parse();
     rais_tests::netns::clean_up_on_signal()?;
     println!(
-        "{:>10} {:>6} {:>10} {:>10} {:>10} {:>10} {:>10} {:>22}",
+        "{:>10} {:>6} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10} {:>22}",
         "mode",
         "family",
         "ip -batch",
         "first",
         "all",
+        "opened",
         "announced",
         "together",
         "late 5/10 ms, missed"
@@ -77,14 +81,16 @@ fn measure(many: &Many) -> Result<()> {
     let before = beats(trial.get(2))?;
     let seen = many.watch(&mut trial, |trial| trial.bed.cut(trial.get(1)))?;
     let after = beats(trial.get(2))?;
+    let opened = opened(trial.get(2))?;
     let ms = |span: Duration| format!("{:.1} ms", span.as_secs_f64() * 1e3);
     println!(
-        "{:>10} {:>6} {:>10} {:>10} {:>10} {:>10} {:>10} {:>22}",
+        "{:>10} {:>6} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10} {:>22}",
         format!("{:?}", many.mode).to_lowercase(),
         if many.v6 { "v6" } else { "v4" },
         batch.map_or(String::new(), ms),
         ms(seen.first),
         ms(seen.all),
+        format!("{opened:.1} ms"),
         seen.announced.map_or("not all".to_owned(), ms),
         seen.both,
         format!(
@@ -96,6 +102,21 @@ fn measure(many: &Many) -> Result<()> {
         ),
     );
     Ok(())
+}
+
+/// Milliseconds from the last message of the old holder until the new one had opened the last
+/// address, by its events.
+fn opened(host: &Host) -> Result<f64> {
+    let mut took: BTreeMap<IpAddr, f64> = BTreeMap::new();
+    for event in host.events()? {
+        let of_fall = event.reason.as_deref() == Some("host-down");
+        let ours = ["acquire-ordered", "acquired"].contains(&event.kind.as_str());
+        if let (true, true, Some(address), Some(ms)) = (of_fall, ours, event.address, event.took_ms)
+        {
+            *took.entry(address).or_default() += ms;
+        }
+    }
+    Ok(took.into_values().fold(0.0, f64::max))
 }
 
 /// How long `ip -batch` takes to add the addresses to the interface of a host.
