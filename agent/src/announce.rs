@@ -29,8 +29,8 @@ const LISTS_LIMIT: usize = 4_096;
 
 /// So many frames at most are handed to the interface in so much time, and with one system call:
 /// everybody on the network has to take all of them.
-const FRAMES: usize = 256;
-const PAUSE: Duration = Duration::from_millis(1);
+const FRAMES: usize = 128;
+const PAUSE: Duration = Duration::from_micros(500);
 
 /// An announcer could not be started.
 #[derive(Debug, thiserror::Error)]

@@ -19,7 +19,6 @@ mod socket;
 pub mod transmit;
 mod traps;
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::IpAddr;
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -176,6 +175,20 @@ fn surroundings(group: &checked::Group) -> Surroundings {
     }
 }
 
+/// Announces the group's addresses. Nobody else asks the interface for the multicast groups of
+/// addresses that it does not have.
+fn announcer(group: &checked::Group) -> Result<Announcer, AnnounceError> {
+    let routes = matches!(group.address_mode, AddressMode::Route { .. });
+    Announcer::start(&group.service_interface, routes)
+}
+
+/// Puts the group's addresses in place beforehand, where that is wanted.
+fn arm(group: &checked::Group, runtime: &Handle, inbox: &SyncSender<Input>, addresses: Addresses) {
+    if matches!(group.address_mode, AddressMode::Route { prearm: true }) {
+        runtime.spawn(prearm::run(group.settings.name.clone(), inbox.clone(), addresses));
+    }
+}
+
 /// A group of which everything that can fail has been done. Nothing of it acts yet; dropped, it
 /// leaves no trace.
 pub struct Prepared<'a> {
@@ -209,9 +222,7 @@ impl<'a> Prepared<'a> {
         let sockets = Receiver::open(group.address, &group.control_interfaces, decoder)?;
         let sockets = Arc::new(Mutex::new(sockets));
         let transmitter = Transmitter::open(group.address, &group.control_interfaces)?;
-        // Nobody else asks the interface for the multicast groups of addresses it does not have.
-        let routes = matches!(group.address_mode, AddressMode::Route { .. });
-        let announcer = Announcer::start(&group.service_interface, routes)?;
+        let announcer = announcer(group)?;
         let arrivals = inbox.clone();
         let received = Arc::clone(&sockets);
         let receive = ReceiveThread::spawn(name, received, means.realtime, move |event| {
@@ -265,17 +276,12 @@ impl<'a> Prepared<'a> {
             complained: false,
             measures: Arc::clone(&measures),
             due: None,
-            armed: driver::Armed::default(),
-            later: VecDeque::new(),
-            announcing: VecDeque::new(),
+            waiting: driver::Waiting::default(),
         };
         if thread.gate.try_send(Box::new(driver)).is_err() {
             tracing::error!(group = name, "its thread has gone");
         }
-        if matches!(group.address_mode, AddressMode::Route { prearm: true }) {
-            let arming = prearm::run(name.clone(), inbox.clone(), means.addresses);
-            means.runtime.spawn(arming);
-        }
+        arm(group, means.runtime, &inbox, means.addresses);
         let speaker = Speaker { group: name, host, engine: means.engine };
         let traps = Traps::start(means.runtime, group.traps.as_ref(), &speaker);
         let counters = Arc::clone(traps.counters());

@@ -130,7 +130,7 @@ impl Many {
             wait::pause(Duration::from_millis(100));
             let acquired = metric(host, "rais_host_addresses");
             let online = metric(host, "rais_address_state{");
-            let all = self.count as f64;
+            let all = f64::from(u32::try_from(self.count)?);
             // Each address has five states, one of which is 1.
             let online = online.map(|values| values.iter().sum::<f64>());
             Ok((acquired.is_ok_and(|a| a.contains(&all)) && online? >= all).then_some(()))

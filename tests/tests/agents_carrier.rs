@@ -14,7 +14,7 @@ use std::process::Command;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
-use rais::addresses::Addresses;
+use rais::addresses::{Addresses, Place};
 use rais::clock;
 use rais::config::checked::{self, TestKind};
 use rais::group::Event;
@@ -94,7 +94,7 @@ fn an_interface_is_followed_through_all_it_can_go_through() {
     let add = || {
         let addresses = Addresses::connect(runtime.handle()).unwrap();
         let index = nix::net::if_::if_nametoindex("eth0").unwrap();
-        runtime.block_on(addresses.add(index, IpAddr::V4(service(1)))).unwrap();
+        runtime.block_on(addresses.add(Place::Interface(index), IpAddr::V4(service(1)))).unwrap();
     };
     host.inside(add).unwrap();
     ip(&format!("-n {netns} address delete 10.77.0.1/24 dev eth0"));

@@ -24,11 +24,10 @@ fn many(v6: bool, mode: Mode) -> Many {
 /// Two hosts, the first of which has all addresses, and a client that reaches them.
 fn start(many: &Many) -> Trial {
     let mut trial = Trial::new().unwrap();
-    for host in [&trial.client] {
-        host.run("ip", &["route", "add", "10.80.0.0/16", "dev", "eth0"]).unwrap();
-        host.run("ip", &["-6", "address", "add", "fd77::50/64", "dev", "eth0", "nodad"]).unwrap();
-        host.run("ip", &["-6", "route", "add", "fd77:1::/64", "dev", "eth0"]).unwrap();
-    }
+    let client = &trial.client;
+    client.run("ip", &["route", "add", "10.80.0.0/16", "dev", "eth0"]).unwrap();
+    client.run("ip", &["-6", "address", "add", "fd77::50/64", "dev", "eth0", "nodad"]).unwrap();
+    client.run("ip", &["-6", "route", "add", "fd77:1::/64", "dev", "eth0"]).unwrap();
     many.start(&mut trial).unwrap();
     for number in 1..=2 {
         let own = format!("fd77::{number}/64");

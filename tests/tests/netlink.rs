@@ -385,7 +385,9 @@ fn room(
     let sink = Arc::new(move |event| {
         let now = clock::now();
         let all = if let Event::Together(all) = event { all } else { vec![event] };
-        all.into_iter().for_each(|event| sender.try_send((now, event)).unwrap());
+        for event in all {
+            sender.try_send((now, event)).unwrap();
+        }
     });
     (Scripts::start(runtime.handle(), surroundings, addresses, sink), events)
 }

@@ -73,11 +73,11 @@ impl Group {
             }
         });
         let all = decisions.len();
-        let mut acquired = 0;
+        let mut count = 0;
         decisions.retain(|decision| {
             let acquires = matches!(decision, Decision::Acquire { .. });
-            acquired += usize::from(acquires);
-            !acquires || acquired <= ACQUIRE_AT_ONCE
+            count += usize::from(acquires);
+            !acquires || count <= ACQUIRE_AT_ONCE
         });
         if decisions.len() < all {
             self.stirred = true;

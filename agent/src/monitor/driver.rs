@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-pub use armed::Armed;
+use armed::Armed;
 use steps::Step;
 
 use super::dns::Views;
@@ -133,13 +133,20 @@ pub struct Driver {
     pub measures: Arc<Measures>,
     /// When what is being done on time was due.
     pub due: Option<Time>,
+    /// What is kept for later where there are many addresses.
+    pub waiting: Waiting,
+}
+
+/// What a driver keeps for later where there are many addresses. Nothing, at its start.
+#[derive(Debug, Default)]
+pub struct Waiting {
     /// What is in place beforehand.
-    pub armed: Armed,
+    armed: Armed,
     /// What came of things that were done at once, for so many addresses that heartbeats go
     /// between.
-    pub later: VecDeque<Vec<Event>>,
+    later: VecDeque<Vec<Event>>,
     /// What is to be announced: as many at a time as leave while the lease lives.
-    pub announcing: VecDeque<IpAddr>,
+    announcing: VecDeque<IpAddr>,
 }
 
 impl Driver {
@@ -148,7 +155,7 @@ impl Driver {
         loop {
             self.measures.turn();
             let left = self.group.next_deadline().since(clock::now());
-            let wait = if self.later.is_empty() { left.min(TURN) } else { Duration::ZERO };
+            let wait = if self.waiting.later.is_empty() { left.min(TURN) } else { Duration::ZERO };
             let going = match self.inbox.recv_timeout(wait) {
                 Ok(input) => self.take(input),
                 Err(RecvTimeoutError::Timeout) => true,
@@ -184,15 +191,15 @@ impl Driver {
 
     /// False once the group has stopped.
     fn take_later(&mut self) -> bool {
-        let event = self.later.pop_front().and_then(Event::together);
+        let event = self.waiting.later.pop_front().and_then(Event::together);
         event.is_none_or(|event| self.step(event))
     }
 
     /// Has the group told a little later.
     fn tell_later(&mut self, event: Event) {
-        match self.later.back_mut().filter(|events| events.len() < AT_ONCE) {
+        match self.waiting.later.back_mut().filter(|events| events.len() < AT_ONCE) {
             Some(events) => events.push(event),
-            None => self.later.push_back(vec![event]),
+            None => self.waiting.later.push_back(vec![event]),
         }
     }
 
@@ -222,12 +229,12 @@ impl Driver {
             }
             Input::FenceBeforehand(addresses, reply) => {
                 let (group, plane) = (&self.group, self.plane.as_mut());
-                let fenced = self.armed.fence(&addresses, |a| group.has(a), plane);
+                let fenced = self.waiting.armed.fence(&addresses, |a| group.has(a), plane);
                 reply.send(fenced.map_err(|error| error.to_string())).ok();
                 true
             }
             Input::Routed(addresses) => {
-                self.armed.routed(addresses);
+                self.waiting.armed.routed(addresses);
                 true
             }
         }
@@ -294,7 +301,7 @@ impl Driver {
                 Outcome::Done
             }
             Step::Announce(addresses) => {
-                self.announcing.extend(addresses);
+                self.waiting.announcing.extend(addresses);
                 self.announce();
                 Outcome::Done
             }
@@ -306,18 +313,18 @@ impl Driver {
     fn announce(&mut self) {
         let lease = self.lease_until.since(clock::now()).as_millis();
         let room = usize::try_from(lease).unwrap_or(usize::MAX).saturating_mul(ANNOUNCED);
-        let room = room.saturating_sub(self.announcer.waiting()).min(self.announcing.len());
+        let room = room.saturating_sub(self.announcer.waiting()).min(self.waiting.announcing.len());
         if room > 0 {
-            let some = self.announcing.drain(..room).collect();
+            let some = self.waiting.announcing.drain(..room).collect();
             self.announcer.announce(some, self.lease_until);
         }
     }
 
     /// This host may have these no more.
     fn announce_no_more(&mut self, addresses: &[IpAddr]) {
-        if !self.announcing.is_empty() {
+        if !self.waiting.announcing.is_empty() {
             let gone: HashSet<&IpAddr> = addresses.iter().collect();
-            self.announcing.retain(|address| !gone.contains(address));
+            self.waiting.announcing.retain(|address| !gone.contains(address));
         }
     }
 
@@ -339,7 +346,7 @@ impl Driver {
     /// Has these put in place, unless they are.
     fn configure(&mut self, addresses: Vec<(IpAddr, u64)>) {
         for (address, epoch) in addresses {
-            let result = if self.armed.has_route(address) {
+            let result = if self.waiting.armed.has_route(address) {
                 Ok(())
             } else {
                 match self.scripts.submit(Job::Configure { address, epoch }) {
@@ -354,7 +361,7 @@ impl Driver {
     fn carry_out_one(&mut self, now: Time, action: Action) -> Outcome {
         match action {
             // It stays fenced.
-            Action::Forget(address) if self.armed.keeps(address) => {}
+            Action::Forget(address) if self.waiting.armed.keeps(address) => {}
             Action::Forget(address) => {
                 if let Err(error) = self.plane.forget(address) {
                     tracing::error!(%address, %error, "the address stays fenced on this host");
@@ -379,7 +386,7 @@ impl Driver {
             Action::Send(message) => {
                 self.send(&message);
             }
-            Action::Deconfigure { address, epoch } if self.armed.keeps(address) => {
+            Action::Deconfigure { address, epoch } if self.waiting.armed.keeps(address) => {
                 self.tell_later(Event::Deconfigured { address, epoch, result: Ok(()) });
             }
             Action::Deconfigure { address, epoch } => {

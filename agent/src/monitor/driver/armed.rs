@@ -11,7 +11,7 @@ use crate::data_plane::{DataPlane, DataPlaneError};
 /// What is prepared. Nothing leaves it while the group runs: an address that is no longer the
 /// group's stays fenced.
 #[derive(Debug, Default)]
-pub struct Armed {
+pub(super) struct Armed {
     fenced: HashSet<IpAddr>,
     routed: HashSet<IpAddr>,
 }
@@ -22,7 +22,7 @@ impl Armed {
     ///
     /// # Errors
     /// Some are not fenced, and none is to be given a route.
-    pub fn fence(
+    pub(super) fn fence(
         &mut self,
         addresses: &[IpAddr],
         held: impl Fn(IpAddr) -> bool,
@@ -35,17 +35,17 @@ impl Armed {
     }
 
     /// The routes of these are in place.
-    pub fn routed(&mut self, addresses: Vec<IpAddr>) {
+    pub(super) fn routed(&mut self, addresses: Vec<IpAddr>) {
         self.routed.extend(addresses);
     }
 
     /// Nothing is to be done to put the address in place.
-    pub fn has_route(&self, address: IpAddr) -> bool {
+    pub(super) fn has_route(&self, address: IpAddr) -> bool {
         self.routed.contains(&address)
     }
 
     /// The address is not to be taken away, nor forgotten by the data plane.
-    pub fn keeps(&self, address: IpAddr) -> bool {
+    pub(super) fn keeps(&self, address: IpAddr) -> bool {
         self.fenced.contains(&address)
     }
 }
