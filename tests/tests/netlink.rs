@@ -230,9 +230,10 @@ fn announcements_arrive_as_both_forms_of_arp_and_as_advertisement() {
         (interface, announcer)
     });
     announcer.announce(vec![ip("192.0.2.101"), ip("2001:db8::101"), ip("192.0.2.102")], Time::END);
-    for last in [101, 102] {
-        let address = [192, 0, 2, last].into();
-        for form in [ArpForm::Request, ArpForm::Reply] {
+    // Each address once before any of them a second time.
+    for form in [ArpForm::Request, ArpForm::Reply] {
+        for last in [101, 102] {
+            let address = [192, 0, 2, last].into();
             let frame = next_frame(&arp, |_| true);
             assert_eq!(frame, gratuitous_arp(form, interface.mac, address));
         }
