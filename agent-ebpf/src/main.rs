@@ -1,6 +1,9 @@
 //! The XDP program `rais_xdp`: answers ARP and neighbour solicitations for the addresses this
 //! host holds, counts their traffic, and drops all of it once the lease has ended, whatever became of the agent.
 //!
+//! What comes for an address that is being handed over goes to the host that accepts it
+//! (`rais_common::handover`).
+//!
 //! Everything that is not about an address in `SERVICE_ADDRS` on the receiving interface passes
 //! untouched, and so do frames of a VLAN: their addresses are on other interfaces. A tag for VLAN 0
 //! only tells a priority (IEEE 802.1Q, 9.6); Linux takes such a frame as an untagged one, so its
@@ -36,6 +39,13 @@ enum Fate {
     Drop,
     /// Back out of the interface it came in.
     SendBack,
+    /// Out of the interface it came in, to another host.
+    Forward {
+        /// Its hardware address.
+        to: [u8; 6],
+        /// Ours.
+        from: [u8; 6],
+    },
 }
 
 /// The entry. Its name is what `bpftool` shows.
@@ -54,6 +64,8 @@ pub fn rais_xdp(context: XdpContext) -> u32 {
         Fate::Pass => XDP_PASS,
         Fate::Drop => XDP_DROP,
         Fate::SendBack => XDP_TX,
+        Fate::Forward { to, from } if packet.readdress(to, from) => XDP_TX,
+        Fate::Forward { .. } => XDP_DROP,
     }
 }
 

@@ -54,6 +54,8 @@ pub struct Owned {
     pub entry: ServiceEntry,
     /// Open, and under a lease that has not ended.
     pub live: bool,
+    /// On its way from or to another host: what comes for it may be sent on.
+    pub forwards: bool,
 }
 
 /// Looks an address up, and at its group's lease. None: not an address of this host here.
@@ -71,7 +73,11 @@ pub fn owned(key: &ServiceKey) -> Option<Owned> {
     let deadline = LEASES.get(entry.group_slot).map_or(0, |lease| lease.until);
     // SAFETY: a helper without arguments, open to every program.
     let now = unsafe { bpf_ktime_get_boot_ns() };
-    Some(Owned { entry, live: entry.is_live(deadline, now) })
+    if entry.is_over(now) {
+        return None;
+    }
+    let (live, forwards) = (entry.is_live(deadline, now), entry.forwards(deadline, now));
+    Some(Owned { entry, live, forwards })
 }
 
 /// Changes this CPU's counters.

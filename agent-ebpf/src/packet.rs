@@ -39,6 +39,15 @@ struct Ethernet {
     ethertype: [u8; 2],
 }
 
+/// Who an Ethernet frame is for, and who sent it.
+#[repr(C)]
+pub struct Link {
+    /// The hardware address it is for.
+    pub destination: [u8; 6],
+    /// The hardware address of whoever sent it.
+    pub source: [u8; 6],
+}
+
 /// An IPv4 header without options (RFC 791, 3.1).
 #[repr(C)]
 pub struct Ipv4 {
@@ -105,6 +114,7 @@ macro_rules! headers {
 
 headers!(
     Ethernet: 14,
+    Link: 12,
     Ipv4: 20,
     Ipv6: 40,
     Extension: 2,
@@ -180,6 +190,22 @@ impl Packet {
     #[inline(always)]
     pub fn ethertype(&self) -> Option<u16> {
         self.at::<Ethernet>(0).map(|header| u16::from_be_bytes(header.ethertype))
+    }
+
+    /// Who it is for and from, whether or not a tag was skipped.
+    #[inline(always)]
+    pub fn link(&self) -> Option<&Link> {
+        self.within(self.context.data())
+    }
+
+    /// Sends it to and from others. False: it is cut off.
+    #[inline(always)]
+    pub fn readdress(&mut self, to: [u8; 6], from: [u8; 6]) -> bool {
+        // SAFETY: as in `within`; `self` is borrowed for writing, so this is the only reference.
+        let link = self.bounded::<Link>(self.context.data()).map(|link| unsafe { &mut *link });
+        let Some(link) = link else { return false };
+        (link.destination, link.source) = (to, from);
+        true
     }
 
     /// The header `offset` bytes from the packet's start, where it lies wholly within. `offset` is

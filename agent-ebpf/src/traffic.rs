@@ -1,8 +1,11 @@
-//! Traffic to the addresses this host holds: counted while the lease lives, dropped after.
+//! Traffic to the addresses this host holds: counted while the lease lives, dropped after; sent on
+//! where another host has the address, or is about to.
 
+use rais_common::handover::{self, Way};
 use rais_common::maps::{ServiceKey, mapped};
 use rais_common::neighbour::{ADVERTISEMENT, ICMPV6, SOLICITATION};
 
+use crate::maps::Owned;
 use crate::packet::{Extension, Ipv4, Ipv6, Message, PAYLOAD, Packet, Tcp};
 use crate::{Fate, maps, responder};
 
@@ -95,12 +98,29 @@ fn settle<'a>(
     let Some(owned) = maps::owned(key) else {
         return Fate::Pass;
     };
-    if !owned.live {
-        maps::count(|c| c.fenced += 1);
-        return Fate::Drop;
+    let way = if owned.live { Way::Accept } else { way(packet, &owned) };
+    match way {
+        Way::Accept => {
+            maps::add_traffic(key, packet.length(), segment().is_some_and(begins_connection));
+            Fate::Pass
+        }
+        Way::Forward => {
+            maps::count(|c| c.forwarded += 1);
+            Fate::Forward { to: owned.entry.peer, from: owned.entry.mac }
+        }
+        Way::Drop => {
+            maps::count(|c| c.fenced += 1);
+            Fate::Drop
+        }
     }
-    maps::add_traffic(key, packet.length(), segment().is_some_and(begins_connection));
-    Fate::Pass
+}
+
+/// What becomes of a packet to an address that is not live.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "packet pointers do not survive a BPF function call")]
+fn way(packet: &Packet, owned: &Owned) -> Way {
+    let Some(link) = packet.link() else { return Way::Drop };
+    handover::way(&owned.entry, owned.forwards, link.destination, link.source)
 }
 
 /// SYN without ACK (RFC 9293, 3.5).

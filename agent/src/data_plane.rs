@@ -54,6 +54,29 @@ pub trait DataPlane: Send {
         each.try_for_each(|(n, &address)| self.open(address).map_err(|error| (n, error)))
     }
 
+    /// This address is about to be taken over from the host with this hardware address, which
+    /// holds it still: it is not answered for, and accepted is what that host sends on. What comes
+    /// from others is sent to that host. Both while the lease lives, and until
+    /// [`open`](Self::open).
+    ///
+    /// # Errors
+    /// It is as it was before.
+    fn stage(&mut self, address: IpAddr, from: [u8; 6]) -> Result<(), DataPlaneError>;
+
+    /// This address was handed over: as [`fence`](Self::fence), but until `until` what still comes
+    /// for it is sent on to the host with this hardware address. `leased`: only while the lease
+    /// lives. An agent that ends leaves it without one.
+    ///
+    /// # Errors
+    /// The address may still be answered for.
+    fn forward(
+        &mut self,
+        address: IpAddr,
+        to: [u8; 6],
+        until: Time,
+        leased: bool,
+    ) -> Result<(), DataPlaneError>;
+
     /// This address is none of this host's any more; packets for it pass untouched.
     ///
     /// # Errors

@@ -17,6 +17,7 @@ mod balance;
 mod catching_up;
 mod control;
 mod election;
+mod handover;
 mod holding;
 mod host_info;
 mod io;
@@ -116,6 +117,8 @@ pub struct Group {
     refresh_at: Option<Time>,
     leader: Option<HostId>,
     leading_since: Time,
+    /// When this host was told to end.
+    leaving_since: Time,
     control: Control,
     preferred_twice: BTreeSet<IpAddr>,
     random: Random,
@@ -168,6 +171,7 @@ impl Group {
             refresh_at: None,
             leader: None,
             leading_since: now,
+            leaving_since: now,
             control: Control::default(),
             preferred_twice: BTreeSet::new(),
             random: Random::new(settings.seed),
@@ -244,6 +248,7 @@ impl Group {
         self.check_joined(now);
         self.elect(now, &mut out);
         self.watch_move(now, &mut out);
+        self.watch_leaving(now, &mut out);
         if self.may_decide(now) {
             self.stirred = false;
             self.decide_from = now + self.decide_pause();
@@ -265,6 +270,7 @@ impl Group {
         }
         if self.phase == Phase::Leaving && self.holdings.is_empty() {
             self.stopped = true;
+            self.holdings.leave_forwards(&mut out);
             out.push(Action::Stopped);
         }
         out
@@ -316,6 +322,7 @@ impl Group {
         self.sent_until = None;
         self.lease_until = Time::ZERO;
         let addresses = self.holdings.withdraw_all(now, Reason::LeaseLapsed, out);
+        self.holdings.end_all_forwards(out);
         if self.phase == Phase::Member || addresses > 0 {
             let late = now.since(until);
             out.push(Action::Report(Report::LeaseLapsed { late, addresses }));
@@ -356,9 +363,7 @@ impl Group {
             Event::Move { address, to } => self.ask_move(now, address, to),
             Event::Reconfigured(settings) => self.reconfigure(now, *settings, out),
             Event::Shutdown => {
-                self.phase = Phase::Leaving;
-                self.changed = true;
-                self.holdings.release_all(now, Reason::Shutdown, out);
+                self.begin_leaving(now, out);
             }
             Event::Together(events) => {
                 for event in events {
@@ -400,7 +405,7 @@ impl Group {
             return;
         }
         for address in ready {
-            if !self.members.lists(address) {
+            if !self.members.lists(address) && self.may_open(now, address, out) {
                 self.holdings.open(now, address, out);
             }
         }
@@ -518,6 +523,7 @@ impl Group {
     fn own_standing(&self) -> HostInfo {
         HostInfo {
             control_addresses: self.settings.control_addresses.clone(),
+            mac: self.settings.mac,
             ok: self.ok(),
             quiesced: self.quiesced,
             phase: self.phase,

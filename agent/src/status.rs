@@ -334,6 +334,7 @@ pub fn counters(counters: &Counters) -> BTreeMap<String, u64> {
         ("nd_malformed", counters.nd_malformed),
         ("nd_refused", counters.nd_refused),
         ("fenced", counters.fenced),
+        ("forwarded", counters.forwarded),
         ("conflicts", counters.conflicts),
         ("events_lost", counters.events_lost),
     ]

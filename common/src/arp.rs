@@ -156,7 +156,7 @@ mod tests {
     const THEIRS: [u8; 6] = [2, 0, 0, 0, 0, 0xbb];
     const SERVICE: [u8; 4] = [10, 77, 0, 101];
     const CLIENT: [u8; 4] = [10, 77, 0, 9];
-    const ENTRY: ServiceEntry = ServiceEntry { group_slot: 0, state: STATE_OPEN, mac: OURS };
+    const ENTRY: ServiceEntry = ServiceEntry::new(0, STATE_OPEN, OURS);
 
     /// A broadcast request of the client for the service address.
     const GOOD: Frame = Frame {

@@ -3,7 +3,7 @@
 
 /// Version of the layouts below. Part of the path the maps are pinned under, because the kernel
 /// reuses a pinned map without comparing what is in it.
-pub const SCHEMA: u32 = 2;
+pub const SCHEMA: u32 = 3;
 
 /// Most service addresses one machine can hold, all groups and interfaces together.
 pub const MAX_ADDRESSES: u32 = 65_536;
@@ -26,6 +26,16 @@ pub struct ServiceKey {
 pub const STATE_FENCED: u16 = 0;
 /// `ServiceEntry::state`: answered for and passed while the group's lease lives; fenced after.
 pub const STATE_OPEN: u16 = 1;
+/// `ServiceEntry::state`: about to be taken over from `peer`, which holds it still. Not answered
+/// for. What `peer` sends on is accepted, what comes from others is sent on to it; both while the
+/// group's lease lives.
+pub const STATE_STAGED: u16 = 2;
+/// `ServiceEntry::state`: handed over to `peer`. Neither answered for nor accepted: what still
+/// comes is sent on to `peer` until `until`, and while the group's lease lives; dropped after.
+pub const STATE_FORWARDED: u16 = 3;
+/// `ServiceEntry::state`: as [`STATE_FORWARDED`], by an agent that has ended in order since: needs
+/// no lease, and is over at `until`, as if there were no entry.
+pub const STATE_LEFT: u16 = 4;
 
 /// Value of `SERVICE_ADDRS`.
 #[repr(C)]
@@ -33,19 +43,51 @@ pub const STATE_OPEN: u16 = 1;
 pub struct ServiceEntry {
     /// Index into `LEASES`.
     pub group_slot: u32,
-    /// [`STATE_FENCED`] or [`STATE_OPEN`].
+    /// [`STATE_FENCED`], [`STATE_OPEN`], [`STATE_STAGED`], [`STATE_FORWARDED`] or [`STATE_LEFT`].
     pub state: u16,
     /// The hardware address to answer with: the service interface's own.
     pub mac: [u8; 6],
+    /// The hardware address of the host that it comes from, or went to.
+    pub peer: [u8; 6],
+    /// Always zero; names the padding.
+    pub reserved: [u8; 6],
+    /// When sending on ends, in nanoseconds of `CLOCK_BOOTTIME`.
+    pub until: u64,
 }
 
 impl ServiceEntry {
+    /// An entry that has nothing to do with another host.
+    #[inline]
+    #[must_use]
+    pub const fn new(group_slot: u32, state: u16, mac: [u8; 6]) -> Self {
+        Self { group_slot, state, mac, peer: [0; 6], reserved: [0; 6], until: 0 }
+    }
+
     /// Whether the address is answered for at `now`, where its group's lease ends at `deadline`
     /// (both in nanoseconds since boot). At the deadline itself the lease has ended.
     #[inline]
     #[must_use]
     pub const fn is_live(&self, deadline: u64, now: u64) -> bool {
         self.state == STATE_OPEN && now < deadline
+    }
+
+    /// Whether what comes for the address is sent on at `now`, where the lease ends at `deadline`.
+    #[inline]
+    #[must_use]
+    pub const fn forwards(&self, deadline: u64, now: u64) -> bool {
+        match self.state {
+            STATE_STAGED => now < deadline,
+            STATE_FORWARDED => now < deadline && now < self.until,
+            STATE_LEFT => now < self.until,
+            _ => false,
+        }
+    }
+
+    /// Whether the entry means nothing any more.
+    #[inline]
+    #[must_use]
+    pub const fn is_over(&self, now: u64) -> bool {
+        self.state == STATE_LEFT && now >= self.until
     }
 }
 
@@ -121,6 +163,8 @@ pub struct Counters {
     pub nd_refused: u64,
     /// Packets to an address of ours dropped because the lease had lapsed or it was fenced.
     pub fenced: u64,
+    /// Packets sent on to the host that an address is taken over from, or was handed over to.
+    pub forwarded: u64,
     /// Claims by others to an address we hold.
     pub conflicts: u64,
     /// Such claims that found no room in `EVENTS`.
@@ -141,6 +185,7 @@ impl Counters {
             nd_malformed: self.nd_malformed.wrapping_add(other.nd_malformed),
             nd_refused: self.nd_refused.wrapping_add(other.nd_refused),
             fenced: self.fenced.wrapping_add(other.fenced),
+            forwarded: self.forwarded.wrapping_add(other.forwarded),
             conflicts: self.conflicts.wrapping_add(other.conflicts),
             events_lost: self.events_lost.wrapping_add(other.events_lost),
         }
@@ -161,11 +206,11 @@ pub struct ConflictEvent {
 
 const _: () = {
     assert!(size_of::<ServiceKey>() == 20);
-    assert!(size_of::<ServiceEntry>() == 12);
+    assert!(size_of::<ServiceEntry>() == 32);
     assert!(size_of::<Lease>() == 8);
     assert!(size_of::<FilterWord>() == 8);
     assert!(size_of::<Traffic>() == 24);
-    assert!(size_of::<Counters>() == 88);
+    assert!(size_of::<Counters>() == 96);
     assert!(size_of::<ConflictEvent>() == 28);
 };
 

@@ -369,7 +369,7 @@ mod tests {
     const THEIRS: [u8; 6] = [2, 0, 0, 0, 0, 0xbb];
     const SERVICE: [u8; 16] = [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x12, 0x34, 0x56];
     const CLIENT: [u8; 16] = [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9];
-    const ENTRY: ServiceEntry = ServiceEntry { group_slot: 0, state: STATE_OPEN, mac: OURS };
+    const ENTRY: ServiceEntry = ServiceEntry::new(0, STATE_OPEN, OURS);
 
     /// The client's solicitation for the service address, with its hardware address. The checksum
     /// by hand, in hex: fd00, 9 (source), ff02, 1, ff12, 3456 (destination), 20, 3a, 8700, fd00, 12,

@@ -33,7 +33,7 @@ use host::Host;
 use network::{Link, Network};
 use random::Random;
 
-pub use setup::{Plan, address, host_id};
+pub use setup::{Plan, address, hardware, host_id};
 
 /// Nanoseconds of true time since the run began.
 pub type Nanos = u64;
@@ -486,6 +486,7 @@ impl Cluster {
 
 /// Whether a move for this reason needs nothing to have happened to the holder.
 const fn is_policy(reason: Reason) -> bool {
-    use Reason::{Balance, Duplicate, Expired, Failback, Operator, Spread};
-    matches!(reason, Failback | Duplicate | Balance | Spread | Operator | Expired)
+    // Superseded: a leader ends the hand-over that another has begun.
+    use Reason::{Balance, Duplicate, Expired, Failback, Operator, Spread, Superseded};
+    matches!(reason, Failback | Duplicate | Balance | Spread | Operator | Expired | Superseded)
 }

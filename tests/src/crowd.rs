@@ -133,6 +133,7 @@ pub fn settings(size: Size, host: usize) -> Settings {
         name: "crowd".to_owned(),
         host: id(host),
         control_addresses: vec![id(host).0],
+        mac: [0; 6],
         role: Role::Member,
         heartbeat: HEARTBEAT,
         timeout: TIMEOUT,
@@ -273,6 +274,9 @@ impl Crowd {
                 let open = &mut self.hosts[host].open;
                 open.retain(|address| !addresses.contains(address));
             }
+            Action::Forward { address, .. } => {
+                self.hosts[host].open.remove(&address);
+            }
             Action::Open { address, .. } => {
                 let answers = |h: &Host| self.now < h.lease && h.open.contains(&address);
                 let other = (0..self.hosts.len()).find(|&n| n != host && answers(&self.hosts[n]));
@@ -295,6 +299,7 @@ impl Crowd {
                 return Some(Event::Measured { address, epoch });
             }
             Action::RunScript { .. }
+            | Action::Stage { .. }
             | Action::Forget(_)
             | Action::Shorten(_)
             | Action::Announce(_)

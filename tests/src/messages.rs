@@ -132,6 +132,7 @@ impl Random {
             address: random.address(),
             epoch: random.magnitude(),
             reason: random.reason(),
+            other: if random.one_in(2) { Some(random.host()) } else { None },
         });
         Order { to, entries }
     }
@@ -204,9 +205,15 @@ impl Random {
     }
 
     fn entry(&mut self, most: usize) -> HostInfo {
-        let states = [AddressState::Online, AddressState::Releasing];
+        let states = [
+            AddressState::Online,
+            AddressState::Releasing,
+            AddressState::Preparing,
+            AddressState::Prepared,
+        ];
         HostInfo {
             control_addresses: self.list(most.min(16), Self::address),
+            mac: std::array::from_fn(|_| self.byte()),
             ok: self.one_in(2),
             quiesced: self.one_in(2),
             phase: self.one_of(Phase::Joining, &[Phase::Member, Phase::Leaving]),

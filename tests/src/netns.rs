@@ -33,7 +33,7 @@ use anyhow::{Context, Result, bail};
 pub use host::{AgentConfig, Host, unit};
 pub use leftovers::{bystander, clean_up_on_signal, sweep};
 pub use look::{Attached, entry_address};
-pub use process::{Watch, binary, watch};
+pub use process::{Watch, binary, watch, watch_closely};
 
 use process::{output, run_with_input};
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::netns::{AgentConfig, Bed, Host, Watch, watch};
+use crate::netns::{AgentConfig, Bed, Host, Watch, watch_closely};
 use crate::probe::AddressReport;
 use crate::wait::pause;
 
@@ -142,8 +142,16 @@ impl Trial {
     /// # Errors
     /// The watch does not start.
     pub fn watch(&self, addresses: &[u8]) -> Result<Eye> {
+        self.watch_closely(addresses, &[])
+    }
+
+    /// As [`watch`](Self::watch), with more arguments for the probe.
+    ///
+    /// # Errors
+    /// The watch does not start.
+    pub fn watch_closely(&self, addresses: &[u8], how: &[&str]) -> Result<Eye> {
         let addresses: Vec<Ipv4Addr> = addresses.iter().map(|&n| service(n)).collect();
-        let mut eye = Eye(watch(&self.client, &addresses)?);
+        let mut eye = Eye(watch_closely(&self.client, &addresses, how)?);
         eye.look()?;
         Ok(eye)
     }

@@ -84,7 +84,7 @@ impl Rig {
         let bit = filter_bit(&key.address);
         let FilterWord { bits } = filter.get(&(bit / 64), 0).unwrap();
         filter.set(bit / 64, FilterWord { bits: bits | 1 << (bit % 64) }, 0).unwrap();
-        let entry = ServiceEntry { group_slot: SLOT, state, mac: OURS };
+        let entry = ServiceEntry::new(SLOT, state, OURS);
         self.addresses().insert(key, entry, 0).unwrap();
     }
 

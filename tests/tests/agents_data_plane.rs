@@ -169,7 +169,7 @@ fn bpftool_shows_every_map_by_name() {
     let counters = host.dump("COUNTERS").unwrap();
     let [counters] = counters.as_slice() else { panic!("{counters:?}") };
     let shown = host.group().unwrap().data_plane.counters;
-    assert_eq!(shown.len(), 11, "{shown:?}");
+    assert_eq!(shown.len(), 12, "{shown:?}");
     for (name, &count) in &shown {
         let field = format!("/value/{name}");
         let sum: u64 = values(counters).iter().map(|cpu| number(cpu, &field)).sum();

@@ -103,7 +103,7 @@ impl Lab {
 }
 
 /// Where this version of the layouts is pinned.
-const SCHEMA_DIR: &str = "v2";
+const SCHEMA_DIR: &str = "v3";
 
 fn ip(arguments: &str) {
     let output = Command::new("ip").args(arguments.split(' ')).output().unwrap();

@@ -12,13 +12,16 @@
 
 use std::time::Duration;
 
-use rais_common::maps::{Counters, STATE_FENCED, STATE_OPEN, ServiceKey, mapped};
+use rais_common::maps::{
+    Counters, STATE_FENCED, STATE_FORWARDED, STATE_LEFT, STATE_OPEN, STATE_STAGED, ServiceEntry,
+    ServiceKey, mapped,
+};
 use rais_common::time::Time;
 use rais_tests::xdp::frames::{
     Arp, CLIENT, OTHERS, OURS, REQUEST, SERVICE, SERVICE6, THEIRS, ipv6, reply, solicitation, tcp,
     tcp4,
 };
-use rais_tests::xdp::{DROP, LOOPBACK, PASS, Rig, SEND_BACK, v4_key, v6_key};
+use rais_tests::xdp::{DROP, LOOPBACK, PASS, Rig, SEND_BACK, SLOT, v4_key, v6_key};
 
 // Input: requests by the rules. Output: sent back as the reply, to the byte, padding untouched.
 #[test]
@@ -281,4 +284,102 @@ fn traffic_without_a_lease_is_dropped() {
     assert_eq!(rig.counters(), Counters { fenced: 3, ..Counters::default() });
     assert_eq!(rig.traffic(v4_key()), (0, 0, 0));
     assert_eq!(rig.traffic(v6_key()).0, 1);
+}
+
+/// An entry that is about another host, under this host's lease.
+fn underway(state: u16, until: Time) -> ServiceEntry {
+    ServiceEntry { peer: PEER, until: until.as_nanos(), ..ServiceEntry::new(SLOT, state, OURS) }
+}
+
+/// The host that an address comes from, or went to.
+const PEER: [u8; 6] = [2, 0, 0, 0, 0, 0xdd];
+
+/// The frame from and to others.
+fn readdressed(frame: &[u8], to: [u8; 6], from: [u8; 6]) -> Vec<u8> {
+    [&to[..], &from[..], &frame[12..]].concat()
+}
+
+/// Traffic of both families and with options, tagged and not.
+fn traffic() -> Vec<Vec<u8>> {
+    let plain = [
+        tcp4(&[], 0, 2),
+        tcp4(&[1; 40], 0, 16),
+        tcp4(&[], 0x2001, 16),
+        ipv6(SERVICE6, 6, &tcp(2)),
+        ipv6(SERVICE6, 17, &[0; 24]),
+        ipv6(SERVICE6, 58, &[128, 0, 0, 0, 0, 1, 0, 1]),
+    ];
+    let tagged = plain.clone().map(|mut frame| {
+        frame.splice(12..12, [0x81, 0, 0xa0, 0]);
+        frame
+    });
+    [plain, tagged].concat()
+}
+
+// Input: traffic to an address that was handed over, while it is sent on. Output: out again to the
+// other host, from this one, and otherwise as it came; after that dropped. Requests are refused.
+#[test]
+fn what_comes_after_a_hand_over_is_sent_on() {
+    let Some(mut rig) = Rig::new() else { return };
+    let later = rais::clock::now() + Duration::from_mins(1);
+    let set = |rig: &mut Rig, entry: ServiceEntry| {
+        for key in [v4_key(), v6_key()] {
+            rig.addresses().insert(key, entry, 0).unwrap();
+        }
+    };
+    for state in [STATE_FORWARDED, STATE_LEFT] {
+        set(&mut rig, underway(state, later));
+        for frame in traffic() {
+            let expected = readdressed(&frame, PEER, OURS);
+            assert_eq!(rig.run(&frame), (SEND_BACK, expected), "{state} {frame:02x?}");
+            let back = readdressed(&frame, OURS, PEER);
+            assert_eq!(rig.run(&back).0, SEND_BACK, "what the other sends on before it is open");
+            let flooded = readdressed(&frame, PEER, THEIRS);
+            assert_eq!(rig.fate(&flooded), DROP, "to another machine");
+        }
+        assert_eq!(rig.fate(&REQUEST.bytes()), DROP);
+        assert_eq!(rig.fate(&solicitation().bytes()), DROP);
+        set(&mut rig, underway(state, rais::clock::now()));
+        let over = if state == STATE_LEFT { PASS } else { DROP };
+        for frame in traffic() {
+            assert_eq!(rig.fate(&frame), over, "{state}");
+        }
+        assert_eq!(rig.fate(&REQUEST.bytes()), over);
+    }
+    // Only what an agent left needs no lease.
+    rig.lease(Time::ZERO);
+    for (state, expected) in [(STATE_FORWARDED, DROP), (STATE_LEFT, SEND_BACK)] {
+        set(&mut rig, underway(state, later));
+        for frame in traffic() {
+            assert_eq!(rig.run(&frame).0, expected, "{state}");
+        }
+    }
+    let packets = u64::try_from(5 * traffic().len()).unwrap();
+    assert_eq!(rig.counters().forwarded, packets);
+}
+
+// Input: traffic to an address that is about to be taken over. Output: what its holder sends on
+// passes and is counted; what comes from others goes to the holder; without a lease all is dropped.
+#[test]
+fn what_the_holder_sends_on_is_accepted() {
+    let Some(mut rig) = Rig::new() else { return };
+    for key in [v4_key(), v6_key()] {
+        rig.addresses().insert(key, underway(STATE_STAGED, Time::ZERO), 0).unwrap();
+    }
+    for frame in traffic() {
+        let sent_on = readdressed(&frame, OURS, PEER);
+        assert_eq!(rig.fate(&sent_on), PASS, "{frame:02x?}");
+        let expected = readdressed(&frame, PEER, OURS);
+        assert_eq!(rig.run(&frame), (SEND_BACK, expected), "{frame:02x?}");
+    }
+    let packets = u64::try_from(traffic().len()).unwrap();
+    assert_eq!(rig.traffic(v4_key()).0 + rig.traffic(v6_key()).0, packets);
+    assert_eq!(rig.counters(), Counters { forwarded: packets, ..Counters::default() });
+    assert_eq!(rig.fate(&REQUEST.bytes()), DROP);
+    assert_eq!(rig.fate(&solicitation().bytes()), DROP);
+    rig.lease(Time::ZERO);
+    for frame in traffic() {
+        assert_eq!(rig.fate(&readdressed(&frame, OURS, PEER)), DROP);
+        assert_eq!(rig.fate(&frame), DROP);
+    }
 }

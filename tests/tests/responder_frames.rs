@@ -248,7 +248,7 @@ fn neighbour_frame(bytes: &[u8]) -> neighbour::Frame {
 /// What the rules say in user space of an ARP packet while the addresses are live.
 fn says_arp(frame: &[u8]) -> bool {
     let frame = arp_frame(frame);
-    let entry = ServiceEntry { group_slot: 0, state: STATE_OPEN, mac: OURS };
+    let entry = ServiceEntry::new(0, STATE_OPEN, OURS);
     let kind = arp::read(&frame);
     kind == arp::Kind::Request(SERVICE)
         && arp::judge(kind, &frame, &entry, true) == arp::Verdict::Answer
@@ -266,7 +266,7 @@ fn says_neighbour(frame: &[u8]) -> bool {
     for (place, unit) in units.iter_mut().zip(frame[78..end].chunks(8)) {
         *place = u64::from_ne_bytes(take(unit, 0));
     }
-    let entry = ServiceEntry { group_slot: 0, state: STATE_OPEN, mac: OURS };
+    let entry = ServiceEntry::new(0, STATE_OPEN, OURS);
     let judged = neighbour::judge(&head, &Options { count, units }, &entry);
     matches!(judged.verdict, neighbour::Verdict::Answer | neighbour::Verdict::Defend)
 }
@@ -340,7 +340,7 @@ fn random_frames_are_judged_alike_in_the_kernel_and_outside() {
 #[test]
 fn random_bytes_do_no_harm_outside_the_kernel() {
     let mut random = Random::new(78);
-    let theirs = ServiceEntry { group_slot: 0, state: STATE_OPEN, mac: OTHERS };
+    let theirs = ServiceEntry::new(0, STATE_OPEN, OTHERS);
     for _ in 0..200_000 {
         let bytes: Vec<u8> = (0..110).map(|_| u8::try_from(random.below(256)).unwrap()).collect();
         let frame = arp_frame(&bytes);

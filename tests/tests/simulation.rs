@@ -195,16 +195,19 @@ fn pause_in_the_middle_of_actions() {
     }
 }
 
-// SIGTERM → the address is on another host after one message each way, long before any timeout.
+// SIGTERM → the address is on another host after two messages each way, long before any timeout;
+// what was under way is answered before the agent ends.
 #[test]
 fn shutdown_hands_over() {
     for seed in 0..20 {
         let mut cluster = running(&Plan::new(&[1, 1, 1]), seed);
         cluster.shutdown(2);
-        cluster.run_for(ms(12));
+        cluster.run_for(ms(20));
         let answering = cluster.answering(address(Some(2), 0));
         assert_eq!(answering.len(), 1);
         assert_ne!(answering, [2]);
+        assert!(cluster.runs(2));
+        cluster.run_for(ms(350));
         assert!(!cluster.runs(2));
     }
 }

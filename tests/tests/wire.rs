@@ -318,6 +318,7 @@ fn the_longest_order_fits() {
         address: "2001:db8::1".parse().unwrap(),
         epoch: u64::MAX,
         reason: Reason::HostDown,
+        other: Some(HostId("2001:db8::2".parse().unwrap())),
     };
     let body = Body::Acquire(Order { to: host(2), entries: vec![entry; ORDER_LIMIT] });
     let order = Message { body, ..message(1, 251) };

@@ -422,7 +422,9 @@ fn host(view: &HostView) -> status::Host {
 
 fn served(served: &Served) -> status::Served {
     let state = match served.state {
-        AddressState::Acquiring => status::ServedState::Acquiring,
+        AddressState::Acquiring | AddressState::Preparing | AddressState::Prepared => {
+            status::ServedState::Acquiring
+        }
         AddressState::Online => status::ServedState::Online,
         AddressState::Releasing => status::ServedState::Releasing,
     };

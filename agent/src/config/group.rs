@@ -94,12 +94,14 @@ impl Raw<'_> {
         let name = self.name?.value.to_owned();
         let control_interfaces: Vec<_> =
             self.control_interfaces.into_iter().map(|at| at.value).collect();
+        let service_interface = self.service_interface?;
         let Timing { heartbeat, timeout, orphan_timeout } = self.timing;
         let settings = Settings {
             seed: seed(&name, host),
             name,
             host,
             control_addresses: control_interfaces.iter().filter_map(control_address).collect(),
+            mac: service_interface.mac,
             role: self.policy.role,
             heartbeat,
             timeout,
@@ -120,7 +122,7 @@ impl Raw<'_> {
             settings,
             address: self.address?.value,
             control_interfaces,
-            service_interface: self.service_interface?,
+            service_interface,
             address_mode: self.address_mode,
             seal: self.seal?,
             tests: self.tests,

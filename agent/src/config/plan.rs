@@ -280,9 +280,10 @@ fn interfaces(keys: &mut Keys, key: &str, old: &[Interface], new: &[Interface]) 
 /// What the decision maker is told.
 fn settings(keys: &mut Keys, old: &Settings, new: &Settings) {
     let Settings {
-        // The name is the same. The host and its addresses were compared.
+        // The name is the same. The host, its addresses and its interface were compared.
         name: _,
         host: _,
+        mac: _,
         control_addresses: _,
         role,
         heartbeat,

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 use aya::maps::{Map, MapError};
 use aya::{Ebpf, EbpfLoader};
-use rais_common::maps::{Lease, MAX_GROUPS, SCHEMA, STATE_FENCED, ServiceEntry};
+use rais_common::maps::{Lease, MAX_GROUPS, SCHEMA, STATE_FENCED, STATE_LEFT, ServiceEntry};
 
 pub use attach::Attachment;
 pub use conflicts::{Conflict, Conflicts};
@@ -29,6 +29,7 @@ pub use interface::Mode;
 pub use mount::Place;
 pub use plane::{GroupPlane, Reader};
 
+use crate::clock;
 use crate::config::checked::Interface;
 use filter::{Filter, Users};
 use plane::{Leases, ServiceAddrs, TrafficMap};
@@ -115,7 +116,10 @@ impl BpfPlane {
     /// on nothing is answered or accepted for them, nor by the kernel in our stead. To be called
     /// once, before any group starts.
     ///
-    /// Says which they are, ascending. They may still be on their interfaces: take them off, then
+    /// What an agent that ended in order has handed over is still sent on to the host that took it,
+    /// for as long as that agent said, and left alone.
+    ///
+    /// Says which the others are, ascending. They may still be on their interfaces: take them off, then
     /// [`remove`](Self::remove) their entries.
     ///
     /// # Errors
@@ -131,7 +135,11 @@ impl BpfPlane {
         let keys: Vec<_> = entries.iter().map(|(key, _)| *key).collect();
         self.filter()?.take_over(&keys).map_err(fail)?;
         let mut stale = Vec::with_capacity(entries.len());
+        let now = clock::now().as_nanos();
         for (key, entry) in entries {
+            if entry.state == STATE_LEFT && !entry.is_over(now) {
+                continue;
+            }
             let fenced = ServiceEntry { state: STATE_FENCED, ..entry };
             addresses.insert(key, fenced, 0).map_err(fail)?;
             stale.push(Stale { address: plane::address(&key), ifindex: key.ifindex });

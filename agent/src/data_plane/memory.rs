@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rais_common::maps::{STATE_FENCED, STATE_OPEN, ServiceEntry};
+use rais_common::handover::{Way, way};
+use rais_common::maps::{
+    STATE_FENCED, STATE_FORWARDED, STATE_LEFT, STATE_OPEN, STATE_STAGED, ServiceEntry,
+};
 use rais_common::time::Time;
 
 use super::{DataPlane, DataPlaneError};
@@ -13,6 +16,8 @@ use super::{DataPlane, DataPlaneError};
 /// on while the group's driver owns another clone.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryPlane {
+    /// The hardware address of the simulated interface.
+    mac: [u8; 6],
     table: Arc<Mutex<Table>>,
 }
 
@@ -24,6 +29,37 @@ struct Table {
 }
 
 impl MemoryPlane {
+    /// An empty one, behind an interface with this hardware address.
+    #[must_use]
+    pub fn new(mac: [u8; 6]) -> Self {
+        Self { mac, table: Arc::default() }
+    }
+
+    /// What an agent leaves to the next one on this host: what it has handed over and is still
+    /// sent on, and no lease.
+    pub fn take_over(&mut self, now: Time) {
+        let mut table = self.table();
+        table.lease = Time::ZERO;
+        table.entries.retain(|_, e| e.state == STATE_LEFT && !e.is_over(now.as_nanos()));
+    }
+
+    /// What becomes of a packet for the address that `source` sent to this host: whether it is
+    /// accepted, and where else it goes. None: nowhere.
+    #[must_use]
+    pub fn arrives(&self, address: IpAddr, now: Time, source: [u8; 6]) -> Option<Arrival> {
+        if self.answers(address, now) {
+            return Some(Arrival::Accepted);
+        }
+        let table = self.table();
+        let entry = table.entries.get(&address)?;
+        let forwards = entry.forwards(table.lease.as_nanos(), now.as_nanos());
+        match way(entry, forwards, self.mac, source) {
+            Way::Accept => Some(Arrival::Accepted),
+            Way::Forward => Some(Arrival::SentOn(entry.peer)),
+            Way::Drop => None,
+        }
+    }
+
     /// Whether this host answers for the address at `now`: it is open and the lease lives.
     #[must_use]
     pub fn answers(&self, address: IpAddr, now: Time) -> bool {
@@ -64,20 +100,46 @@ impl MemoryPlane {
     }
 
     /// Sets the entry of an address.
-    fn put(&self, address: IpAddr, state: u16) {
-        let entry = ServiceEntry { group_slot: 0, state, mac: [0; 6] };
+    fn put(&self, address: IpAddr, state: u16, peer: [u8; 6], until: Time) {
+        let until = until.as_nanos();
+        let entry = ServiceEntry { peer, until, ..ServiceEntry::new(0, state, self.mac) };
         self.table().entries.insert(address, entry);
     }
 }
 
+/// What becomes of a packet that is not dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// This host takes it.
+    Accepted,
+    /// It goes on to the host with this hardware address.
+    SentOn([u8; 6]),
+}
+
 impl DataPlane for MemoryPlane {
     fn fence(&mut self, address: IpAddr) -> Result<(), DataPlaneError> {
-        self.put(address, STATE_FENCED);
+        self.put(address, STATE_FENCED, [0; 6], Time::ZERO);
         Ok(())
     }
 
     fn open(&mut self, address: IpAddr) -> Result<(), DataPlaneError> {
-        self.put(address, STATE_OPEN);
+        self.put(address, STATE_OPEN, [0; 6], Time::ZERO);
+        Ok(())
+    }
+
+    fn stage(&mut self, address: IpAddr, from: [u8; 6]) -> Result<(), DataPlaneError> {
+        self.put(address, STATE_STAGED, from, Time::ZERO);
+        Ok(())
+    }
+
+    fn forward(
+        &mut self,
+        address: IpAddr,
+        to: [u8; 6],
+        until: Time,
+        leased: bool,
+    ) -> Result<(), DataPlaneError> {
+        self.put(address, if leased { STATE_FORWARDED } else { STATE_LEFT }, to, until);
         Ok(())
     }
 

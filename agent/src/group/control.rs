@@ -11,8 +11,13 @@
 //! has too much to do to one that has room (`balance`), or from one that has many addresses to one
 //! that has few (`spread`).
 //!
+//! An address that its holder still serves is handed over (`handover`): the next one is told to
+//! acquire it first, and the holder to release it when that one is prepared.
+//!
 //! An order that may still be on its way blocks its address until the host it went to has shown,
 //! by its own heartbeat, that it took the order or never will.
+
+mod handover;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -46,13 +51,28 @@ pub(super) struct Member<'a> {
 /// What the leader decided about one address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Decision {
-    Acquire { address: IpAddr, from: Option<HostId>, to: HostId, epoch: u64, reason: Reason },
-    Release { address: IpAddr, to: HostId, epoch: u64, reason: Reason },
+    /// `after`: the host that serves the address until this one is prepared.
+    Acquire {
+        address: IpAddr,
+        from: Option<HostId>,
+        to: HostId,
+        epoch: u64,
+        reason: Reason,
+        after: Option<HostId>,
+    },
+    /// `heir`: the host that is prepared to take it over.
+    Release {
+        address: IpAddr,
+        to: HostId,
+        epoch: u64,
+        reason: Reason,
+        heir: Option<HostId>,
+    },
     CannotAssign(IpAddr),
 }
 
 impl Decision {
-    fn address(&self) -> IpAddr {
+    pub fn address(&self) -> IpAddr {
         match *self {
             Self::Acquire { address, .. }
             | Self::Release { address, .. }
@@ -108,20 +128,20 @@ struct Taken {
     to: Option<HostId>,
     /// The epoch it was held under.
     epoch: u64,
-    /// How often its holder has been told.
+    /// How often that was tried.
     tries: u8,
 }
 
-/// How often a holder is told to give an address up that is to go elsewhere.
+/// How often it is tried to have an address go elsewhere.
 const TRIES: u8 = 5;
 
 impl Taken {
-    /// What is still meant of an address that is held under this epoch: where the order was lost,
-    /// it is given again.
-    fn again(self, situation: &Situation<'_>, address: IpAddr, epoch: u64) -> Option<Self> {
+    /// Where an address that is held under this epoch is still meant to go: where the order was
+    /// lost, it is given again.
+    fn again(self, situation: &Situation<'_>, address: IpAddr, epoch: u64) -> Option<HostId> {
         let target = situation.member(self.to?)?;
         let lost = self.epoch == epoch && self.tries < TRIES && can_take(target, address);
-        lost.then_some(Self { tries: self.tries + 1, ..self })
+        lost.then_some(target.host)
     }
 }
 
@@ -179,9 +199,7 @@ impl Control {
         }
         let moving = !(self.pending.is_empty() && self.waiting.is_empty() && decisions.is_empty());
         if let Some((shift, reason)) = self.shift(situation, &table, moving, &tally, random) {
-            let Shift { address, from, to, epoch } = shift;
-            self.taken.insert(address, Taken { reason, to: Some(to), epoch, tries: 1 });
-            decisions.push(Decision::Release { address, to: from, epoch, reason });
+            decisions.push(self.hand_over(situation, shift, reason, None));
         }
         decisions
     }
@@ -238,9 +256,8 @@ impl Control {
         if ordered || !obeys || self.pending.contains_key(&address) {
             return Err(MoveRefusal::Moving);
         }
-        let reason = Reason::Operator;
-        self.taken.insert(address, Taken { reason, to: Some(to), epoch, tries: 1 });
-        Ok(Some(Decision::Release { address, to: holder, epoch, reason }))
+        let shift = Shift { address, from: holder, to, epoch };
+        Ok(Some(self.hand_over(situation, shift, Reason::Operator, None)))
     }
 
     fn decide_address(
@@ -257,21 +274,21 @@ impl Control {
             to,
             epoch,
             reason,
+            heir: None,
         };
         if !row.valid {
             let holders = row.holders.iter().filter(|h| h.1 != AddressState::Releasing);
             out.extend(holders.map(|&h| release(h, Reason::Expired)));
             return;
         }
+        if row.holders.iter().any(|h| h.1.waits()) {
+            return self.finish(situation, address, row, out);
+        }
         let moving = |h: &&(HostId, AddressState, u64)| h.1 != AddressState::Online;
         if row.holders.iter().any(|h| moving(&h)) {
             // One that is releasing cannot be told more than that; its own limit ends it.
             let acquiring = row.holders.iter().filter(|h| h.1 == AddressState::Acquiring);
-            let overdue = acquiring.filter(|h| {
-                self.waiting.get(&(address, h.0)).is_some_and(|&(_, _, since)| {
-                    situation.now.since(since) >= situation.stuck_after
-                })
-            });
+            let overdue = acquiring.filter(|h| self.is_overdue(situation, address, h.0));
             out.extend(overdue.map(|&h| release(h, Reason::Stuck)));
             return;
         }
@@ -280,16 +297,20 @@ impl Control {
             &[only] => {
                 self.unassignable.remove(&address);
                 let meant = self.taken.remove(&address);
-                if fails_back(situation, address, row, only.0) {
-                    let reason = Reason::Failback;
-                    let taken = Taken { reason, to: None, epoch: only.2, tries: 1 };
-                    self.taken.insert(address, taken);
-                    out.push(release(only, reason));
-                } else if let Some(again) = meant.and_then(|t| t.again(situation, address, only.2))
-                {
-                    self.taken.insert(address, again);
-                    out.push(release(only, again.reason));
-                }
+                let again = meant.and_then(|t| t.again(situation, address, only.2));
+                let (to, reason) = if fails_back(situation, address, row, only.0) {
+                    (row.preferred, Reason::Failback)
+                } else if let (Some(to), Some(meant)) = (again, meant) {
+                    (Some(to), meant.reason)
+                } else if situation.member(only.0).is_some_and(leaves) {
+                    (place(situation, address, row, tally, random, |_| true), Reason::Shutdown)
+                } else {
+                    return;
+                };
+                let Some(to) = to else { return };
+                tally.add(to);
+                let shift = Shift { address, from: only.0, to, epoch: only.2 };
+                out.push(self.hand_over(situation, shift, reason, meant));
             }
             holders => {
                 let keep = keeper(address, &rank(situation, row));
@@ -330,7 +351,7 @@ impl Control {
             .taken
             .get(&address)
             .map_or_else(|| why_unserved(situation, address, from), |taken| taken.reason);
-        Some(Decision::Acquire { address, from, to, epoch, reason })
+        Some(Decision::Acquire { address, from, to, epoch, reason, after: None })
     }
 
     /// What hosts have been told to acquire and do not list yet.
@@ -359,6 +380,11 @@ impl Control {
         }
         self.waiting = waiting;
     }
+}
+
+/// Its agent is ending.
+fn leaves(member: &Member<'_>) -> bool {
+    member.info.phase == Phase::Leaving
 }
 
 /// Whether a pending order may still be taken, so that its address has to wait.

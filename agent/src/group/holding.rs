@@ -14,6 +14,11 @@
 //! From `Clearing` on the address is no longer listed: it is fenced before that is said, and stays
 //! fenced until it is off the interface. Losing the lease, a higher epoch elsewhere or a lost
 //! quorum lead from any stage to `Clearing` at once.
+//!
+//! One that is handed over goes by way of `Draining` (`handover`).
+
+mod handover;
+mod overdue;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -25,13 +30,10 @@ use super::phases::{ChangePhase, Stopwatch};
 use super::refusal::Refusals;
 use super::{Action, AddressScript, AddressState, HostId, Reason, Report, Served, Settings};
 
-/// When to announce again after the first time: once after the second in which receivers may
-/// ignore a change (Linux `locktime`), then at twice the interval, so often.
-const ANNOUNCE_AGAIN: Duration = Duration::from_millis(1_100);
-const ANNOUNCEMENTS: u32 = 4;
+pub(super) use handover::Partner;
 
-/// After what time taking an address away is tried again.
-const CLEAR_AGAIN: Duration = Duration::from_secs(1);
+use handover::Forward;
+use overdue::ANNOUNCE_AGAIN;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Stage {
@@ -44,6 +46,8 @@ enum Stage {
     Online,
     /// Open; the release script runs.
     Stopping,
+    /// Handed over and conceded; still on the interface, so that answers under way get out.
+    Draining,
     /// Fenced and conceded; being taken off the interface.
     Clearing,
 }
@@ -58,6 +62,9 @@ struct Holding {
     by: Option<HostId>,
     /// The host that had it before.
     from: Option<HostId>,
+    /// While it comes: the host it is taken over from, where that serves it still. While it goes:
+    /// the host it is handed over to, where that is prepared.
+    partner: Option<Partner>,
     /// Measures the change under way, until it is reported.
     watch: Option<Stopwatch>,
     /// When the stage has lasted too long.
@@ -73,11 +80,17 @@ impl Holding {
 
     fn state(&self) -> Option<AddressState> {
         match self.stage {
+            Stage::Configuring if self.partner.is_some() => Some(AddressState::Preparing),
+            Stage::Ready if self.partner.is_some() => Some(AddressState::Prepared),
             Stage::Configuring | Stage::Ready | Stage::Starting => Some(AddressState::Acquiring),
             Stage::Online => Some(AddressState::Online),
             Stage::Stopping => Some(AddressState::Releasing),
-            Stage::Clearing => None,
+            Stage::Draining | Stage::Clearing => None,
         }
+    }
+
+    fn is_listed(&self) -> bool {
+        !matches!(self.stage, Stage::Draining | Stage::Clearing)
     }
 
     fn lap(&mut self, now: Time, phase: ChangePhase) {
@@ -120,6 +133,25 @@ pub(super) struct Assignment {
     pub from: Option<HostId>,
     /// The leader that decided it.
     pub by: HostId,
+    /// The host that serves it still, and lets go once this one is prepared.
+    pub partner: Option<Partner>,
+}
+
+/// An address is to go from this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Release {
+    pub reason: Reason,
+    /// The leader that decided it; none: this host itself.
+    pub by: Option<HostId>,
+    /// The host that is prepared to take it over.
+    pub heir: Option<Partner>,
+}
+
+impl Release {
+    /// This host itself wants to be rid of it.
+    pub const fn by_itself(reason: Reason) -> Self {
+        Self { reason, by: None, heir: None }
+    }
 }
 
 /// What of the settings concerns this host's addresses.
@@ -140,8 +172,8 @@ pub(super) struct Holdings {
     changed: bool,
     /// Among them are all addresses in [`Stage::Ready`].
     ready: BTreeSet<IpAddr>,
-    /// How many are listed.
-    listed: usize,
+    /// What this host has handed over, and where what still comes for it goes.
+    forwards: BTreeMap<IpAddr, Forward>,
     /// What has come to be online since [`take_online`](Self::take_online).
     online: Vec<IpAddr>,
 }
@@ -164,8 +196,8 @@ impl Holdings {
             refused: Refusals::default(),
             changed: false,
             ready: BTreeSet::new(),
-            listed: 0,
             online: Vec::new(),
+            forwards: BTreeMap::new(),
         }
     }
 
@@ -186,7 +218,7 @@ impl Holdings {
 
     /// Something is listed.
     pub fn any_listed(&self) -> bool {
-        self.listed > 0
+        self.held.values().any(Holding::is_listed)
     }
 
     /// What the heartbeat lists, ascending by address.
@@ -199,7 +231,7 @@ impl Holdings {
 
     /// The epoch an address is listed under.
     pub fn epoch(&self, address: IpAddr) -> Option<u64> {
-        self.held.get(&address).filter(|h| h.stage != Stage::Clearing).map(|h| h.epoch)
+        self.held.get(&address).filter(|h| h.is_listed()).map(|h| h.epoch)
     }
 
     /// Addresses not to be assigned to this host now.
@@ -227,24 +259,28 @@ impl Holdings {
         out: &mut Vec<Action>,
     ) {
         let deadline = now + self.limits.action;
-        let Assignment { epoch, reason, from, by } = assignment;
+        let Assignment { epoch, reason, from, by, partner } = assignment;
         let holding = Holding {
             stage: Stage::Configuring,
             epoch,
             reason,
             by: Some(by),
             from,
+            partner,
             watch: Some(Stopwatch::new(now)),
             deadline,
             announce_at: Time::END,
             announcements: 0,
         };
-        self.listed += 1;
         if let Some(mut before) = self.held.insert(address, holding) {
             before.report_released(address, out);
         }
         self.changed = true;
-        out.push(Action::Fence(vec![address]));
+        self.forwards.remove(&address);
+        out.push(match partner {
+            Some(partner) => Action::Stage { address, from: partner.mac },
+            None => Action::Fence(vec![address]),
+        });
         out.push(Action::Configure { address, epoch });
     }
 
@@ -263,9 +299,15 @@ impl Holdings {
         if let Err(error) = result {
             return self.fail(now, address, error, out);
         }
+        let limit = self.limits.action;
         if let Some(holding) = self.held.get_mut(&address) {
             holding.lap(now, ChangePhase::Configure);
             holding.stage = Stage::Ready;
+            if holding.partner.is_some() {
+                // That one may have a script to run before it lets go.
+                holding.deadline = now + limit * 2;
+                self.changed = true;
+            }
             self.ready.insert(address);
         }
     }
@@ -289,6 +331,8 @@ impl Holdings {
             holding.lap(now, ChangePhase::Wait);
         }
         holding.stage = Stage::Starting;
+        // Until now it was listed as waiting for that one.
+        self.changed |= holding.partner.take().is_some();
         holding.announcements = 0;
         holding.announce_at = now + ANNOUNCE_AGAIN;
         out.push(Action::Open { address, epoch });
@@ -313,7 +357,7 @@ impl Holdings {
                 holding.lap(now, ChangePhase::Open);
                 self.report_acquired(address, out);
             }
-            Stage::Clearing => holding.lap(now, ChangePhase::Withdraw),
+            Stage::Draining | Stage::Clearing => holding.lap(now, ChangePhase::Withdraw),
             Stage::Configuring | Stage::Ready | Stage::Stopping => {}
         }
     }
@@ -357,7 +401,7 @@ impl Holdings {
                 }
                 if self.is_at(address, epoch, Stage::Stopping) {
                     self.lap(now, address, ChangePhase::Script);
-                    self.clear(now, vec![address], None, out);
+                    self.let_go(now, address, out);
                 } else if self.is_at(address, epoch, Stage::Clearing) {
                     self.lap(now, address, ChangePhase::Script);
                 }
@@ -382,12 +426,14 @@ impl Holdings {
         if let Some(holding) = self.held.get_mut(&address) {
             // Whether it went or is tried again: it is not served.
             holding.report_released(address, out);
-            holding.deadline = now + CLEAR_AGAIN;
+            holding.deadline = now + overdue::CLEAR_AGAIN;
         }
         match result {
             Ok(()) => {
                 self.held.remove(&address);
-                out.push(Action::Forget(address));
+                if !self.forwards.contains_key(&address) {
+                    out.push(Action::Forget(address));
+                }
             }
             Err(error) => {
                 out.push(Action::Report(Report::ReleaseFailed { address, epoch, error }));
@@ -395,39 +441,38 @@ impl Holdings {
         }
     }
 
-    /// Gives an address up in order: the release script first, answering meanwhile. `by`: the
-    /// leader that decided it; none: this host itself.
-    pub fn release(
-        &mut self,
-        now: Time,
-        address: IpAddr,
-        reason: Reason,
-        by: Option<HostId>,
-        out: &mut Vec<Action>,
-    ) {
+    /// Gives an address up in order: the release script first, answering meanwhile.
+    pub fn release(&mut self, now: Time, address: IpAddr, release: Release, out: &mut Vec<Action>) {
+        let Release { reason, by, heir } = release;
         let script = self.limits.release_script;
         let deadline = now + self.limits.action;
         let Some(holding) = self.held.get_mut(&address) else { return };
         match holding.stage {
             Stage::Online if script => {
                 holding.goes(now, reason, by);
+                holding.partner = heir;
                 holding.stage = Stage::Stopping;
                 holding.deadline = deadline;
                 self.changed = true;
                 let (script, epoch) = (AddressScript::Release, holding.epoch);
                 out.push(Action::RunScript { script, address, epoch, reason });
             }
+            Stage::Online if heir.is_some() => {
+                holding.goes(now, reason, by);
+                holding.partner = heir;
+                self.let_go(now, address, out);
+            }
             Stage::Configuring | Stage::Ready | Stage::Starting | Stage::Online => {
                 self.clear(now, vec![address], Some((reason, by)), out);
             }
-            Stage::Stopping | Stage::Clearing => {}
+            Stage::Stopping | Stage::Draining | Stage::Clearing => {}
         }
     }
 
     /// Gives every address up in order.
     pub fn release_all(&mut self, now: Time, reason: Reason, out: &mut Vec<Action>) {
         for address in self.listed() {
-            self.release(now, address, reason, None, out);
+            self.release(now, address, Release::by_itself(reason), out);
         }
     }
 
@@ -449,67 +494,6 @@ impl Holdings {
     /// Stops answering for everything at once. Returns how many addresses were listed.
     pub fn withdraw_all(&mut self, now: Time, reason: Reason, out: &mut Vec<Action>) -> usize {
         self.withdraw(now, self.listed(), reason, out)
-    }
-
-    /// Announces these again, soon and in the usual rhythm: neighbours may have learned otherwise.
-    pub fn announce_again(&mut self, now: Time, which: impl Fn(IpAddr) -> bool) {
-        for (_, holding) in self.held.iter_mut().filter(|(a, h)| h.is_open() && which(**a)) {
-            holding.announce_at = now;
-            holding.announcements = 0;
-        }
-    }
-
-    /// Sends the announcements that are due, ends what has lasted too long, tries again what did
-    /// not work.
-    pub fn tick(&mut self, now: Time, out: &mut Vec<Action>) {
-        let mut due = Vec::new();
-        for (&address, holding) in &mut self.held {
-            if holding.is_open() && now >= holding.announce_at {
-                due.push(address);
-                let pause = ANNOUNCE_AGAIN * 2_u32.saturating_pow(holding.announcements);
-                holding.announcements += 1;
-                let last = holding.announcements > ANNOUNCEMENTS;
-                holding.announce_at = if last { Time::END } else { now + pause };
-            }
-        }
-        if !due.is_empty() {
-            out.push(Action::Announce(due));
-        }
-        self.end_overdue(now, out);
-        self.refused.tick(now);
-    }
-
-    fn end_overdue(&mut self, now: Time, out: &mut Vec<Action>) {
-        let overdue: Vec<(IpAddr, Stage, u64)> = self
-            .held
-            .iter()
-            .filter(|(_, h)| h.stage != Stage::Online && now >= h.deadline)
-            .map(|(&address, h)| (address, h.stage, h.epoch))
-            .collect();
-        let limit = self.limits.action;
-        for (address, stage, epoch) in overdue {
-            match stage {
-                Stage::Configuring | Stage::Ready | Stage::Starting => {
-                    let error = format!("not acquired within {limit:?}");
-                    self.fail(now, address, error, out);
-                }
-                Stage::Stopping => {
-                    let error = format!("release script not done within {limit:?}");
-                    out.push(Action::Report(Report::ReleaseFailed { address, epoch, error }));
-                    self.lap(now, address, ChangePhase::Script);
-                    self.clear(now, vec![address], None, out);
-                }
-                Stage::Clearing => {
-                    if let Some(holding) = self.held.get_mut(&address) {
-                        holding.lap(now, ChangePhase::Deconfigure);
-                        holding.report_released(address, out);
-                        holding.deadline = now + limit;
-                    }
-                    out.push(Action::Deconfigure { address, epoch });
-                }
-                Stage::Online => {}
-            }
-        }
     }
 
     fn online(&mut self, address: IpAddr) {
@@ -544,7 +528,7 @@ impl Holdings {
             Stage::Ready => ChangePhase::Wait,
             Stage::Starting if holding.opened() => ChangePhase::Script,
             Stage::Starting | Stage::Online => ChangePhase::Open,
-            Stage::Stopping | Stage::Clearing => return,
+            Stage::Stopping | Stage::Draining | Stage::Clearing => return,
         };
         holding.lap(now, phase);
         let phases = holding.watch.take().map(Stopwatch::into_phases).unwrap_or_default();
@@ -577,7 +561,7 @@ impl Holdings {
                 holding.goes(now, reason, by);
             }
             holding.stage = Stage::Clearing;
-            self.listed = self.listed.saturating_sub(1);
+            holding.partner = None;
             let reason = holding.reason;
             let started = matches!(was, Stage::Starting | Stage::Online);
             let script = self.limits.release_script && started && reason != Reason::AcquireFailed;
@@ -598,11 +582,7 @@ impl Holdings {
     }
 
     fn listed(&self) -> Vec<IpAddr> {
-        self.held
-            .iter()
-            .filter(|(_, h)| h.stage != Stage::Clearing)
-            .map(|(&address, _)| address)
-            .collect()
+        self.held.iter().filter(|(_, h)| h.is_listed()).map(|(&address, _)| address).collect()
     }
 
     fn is_at(&self, address: IpAddr, epoch: u64, stage: Stage) -> bool {

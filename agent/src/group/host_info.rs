@@ -37,6 +37,18 @@ pub enum AddressState {
     Online,
     /// Being given up; may still be answered for.
     Releasing,
+    /// To be taken over from a host that serves it still; being put in place.
+    Preparing,
+    /// As `Preparing`, and in place: the host that serves it may let go.
+    Prepared,
+}
+
+impl AddressState {
+    /// Not served yet, while another host serves the address.
+    #[must_use]
+    pub const fn waits(self) -> bool {
+        matches!(self, Self::Preparing | Self::Prepared)
+    }
 }
 
 /// A service address on the host that lists it.
@@ -62,6 +74,8 @@ impl HostInfo {
 pub struct HostInfo {
     /// Addresses of its control interfaces.
     pub control_addresses: Vec<IpAddr>,
+    /// Hardware address of its service interface: where addresses are handed over to.
+    pub mac: [u8; 6],
     /// Its tests pass. Always false for an observer.
     pub ok: bool,
     /// The operator forbids it new addresses.

@@ -148,6 +148,25 @@ pub enum Action {
         /// Its epoch, for [`Event::OpenFailed`].
         epoch: u64,
     },
+    /// Data plane, inline: this one is about to be taken over; accept what its holder sends on, and
+    /// send to that one what comes from others.
+    Stage {
+        /// The address.
+        address: IpAddr,
+        /// The holder's hardware address.
+        from: [u8; 6],
+    },
+    /// Data plane, inline: as [`Fence`](Self::Fence), but send on what still comes.
+    Forward {
+        /// The address.
+        address: IpAddr,
+        /// The hardware address of the host that it goes to.
+        to: [u8; 6],
+        /// Until when.
+        until: Time,
+        /// Only while the lease lives. False: the agent is about to end.
+        leased: bool,
+    },
     /// Data plane, inline: this one is no longer this host's.
     Forget(IpAddr),
     /// Inline: report [`Event::Measured`] before any other event, so that it shows how long the

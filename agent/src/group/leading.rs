@@ -93,12 +93,12 @@ impl Group {
     fn carry_out(&mut self, now: Time, decisions: &[Decision], out: &mut Vec<Action>) {
         let mut orders: BTreeMap<(HostId, bool), Vec<OrderEntry>> = BTreeMap::new();
         for decision in decisions {
-            let (acquire, address, from, to, epoch, reason) = match *decision {
-                Decision::Acquire { address, from, to, epoch, reason } => {
-                    (true, address, from, to, epoch, reason)
+            let (acquire, address, from, to, epoch, reason, other) = match *decision {
+                Decision::Acquire { address, from, to, epoch, reason, after } => {
+                    (true, address, from, to, epoch, reason, after)
                 }
-                Decision::Release { address, to, epoch, reason } => {
-                    (false, address, Some(to), to, epoch, reason)
+                Decision::Release { address, to, epoch, reason, heir } => {
+                    (false, address, Some(to), to, epoch, reason, heir)
                 }
                 Decision::CannotAssign(address) => {
                     out.push(Action::Report(Report::CannotAssign(address)));
@@ -113,13 +113,13 @@ impl Group {
             };
             let report = Report::Ordered { acquire, address, from, to, epoch, reason, phases };
             out.push(Action::Report(report));
-            let entry = OrderEntry { address, epoch, reason };
+            let entry = OrderEntry { address, epoch, reason, other };
             if to != self.settings.host {
                 orders.entry((to, acquire)).or_default().push(entry);
             } else if acquire {
                 self.acquire(now, to, &entry, out);
             } else {
-                self.holdings.release(now, address, reason, Some(to), out);
+                self.release(now, to, &entry, out);
             }
         }
         for ((to, acquire), entries) in orders {

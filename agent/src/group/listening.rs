@@ -106,6 +106,7 @@ impl Group {
         self.stirred |= news.lists || news.standing || awaited;
         if news.lists {
             self.note_lists(source);
+            self.follow_forwards(source, out);
         }
         if self.members.compare(source) || news.lists {
             self.yield_to(now, source, out);
@@ -157,13 +158,19 @@ impl Group {
         let mut contested = BTreeSet::new();
         for theirs in &peer.info.served {
             let Some(epoch) = self.holdings.epoch(theirs.address) else { continue };
+            let waits = self.holdings.awaited(theirs.address).is_some();
+            // A hand-over: one of the two waits for the other to let go.
+            let over = waits && !theirs.state.waits();
+            if !waits && theirs.state.waits() || over && theirs.epoch < epoch {
+                continue;
+            }
             contested.insert((source, theirs.address));
             let settled = theirs.state == AddressState::Releasing;
             let preferred = self.database.get(theirs.address).and_then(|e| e.preferred);
             let me = control::holder(host, epoch, &own_info, preferred);
             let other = control::holder(source, theirs.epoch, &peer.info, preferred);
             let keeps = keeper(theirs.address, &[me, other]) == Some(host);
-            if !settled && !keeps {
+            if !settled && (over || !keeps) {
                 lost.push(theirs.address);
             }
         }
@@ -211,7 +218,7 @@ impl Group {
             } else if acquire {
                 self.acquire(now, from, entry, out);
             } else if self.holdings.epoch(entry.address).is_some_and(|held| held <= entry.epoch) {
-                self.holdings.release(now, entry.address, entry.reason, Some(from), out);
+                self.release(now, from, entry, out);
             }
         }
     }
@@ -228,12 +235,14 @@ impl Group {
         let able = self.ok() && !self.quiesced && self.phase == Phase::Member && self.may_hold(now);
         let serving = self.holdings.epoch(entry.address).is_some();
         let stale = entry.epoch <= self.database.epoch(entry.address);
-        if !able || serving || stale {
+        if !able || serving || stale || !self.sees_holder(entry) {
             return;
         }
         self.database.assigned(entry.address, entry.epoch);
         let from = self.database.get(entry.address).and_then(|known| known.last_holder);
-        let OrderEntry { address, epoch, reason } = *entry;
-        self.holdings.acquire(now, address, Assignment { epoch, reason, from, by }, out);
+        let OrderEntry { address, epoch, reason, other } = *entry;
+        let partner = other.and_then(|holder| self.partner(holder));
+        let assignment = Assignment { epoch, reason, from, by, partner };
+        self.holdings.acquire(now, address, assignment, out);
     }
 }

@@ -195,7 +195,7 @@ pub struct MoveAnswer {
 }
 
 /// Most addresses in one order: fits a datagram of 1,400 bytes.
-pub const ORDER_LIMIT: usize = 32;
+pub const ORDER_LIMIT: usize = 28;
 
 /// One address of an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -206,4 +206,7 @@ pub struct OrderEntry {
     pub epoch: u64,
     /// Why the leader wants it.
     pub reason: Reason,
+    /// The other host of a hand-over. For an Acquire the one that serves the address and will let
+    /// go once this one is prepared; for a Release the one that is prepared. None: there is none.
+    pub other: Option<HostId>,
 }

@@ -51,8 +51,8 @@ fn milliseconds(span: std::time::Duration) -> u64 {
 pub(super) fn standing_len(host: &HostInfo) -> usize {
     let control: usize = host.control_addresses.iter().map(|&a| address(a)).sum();
     let leader = host.leader.map_or(0, |leader| address(leader.0));
-    // Flags, phase, the length of each list, and that there is a leader.
-    control + leader + number(host.load.into()) + number(host.capacity.into()) + 8
+    // Flags, phase, the length of each list, that there is a leader, and the hardware address.
+    control + leader + number(host.load.into()) + number(host.capacity.into()) + 14
 }
 
 /// Bytes of a host's lists in a heartbeat.

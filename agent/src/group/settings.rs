@@ -61,6 +61,8 @@ pub struct Settings {
     pub host: HostId,
     /// Addresses of the control interfaces, at least one.
     pub control_addresses: Vec<IpAddr>,
+    /// Hardware address of the service interface.
+    pub mac: [u8; 6],
     /// Member or observer.
     pub role: Role,
     /// Interval h between heartbeats, at least 1 ms.

@@ -1,6 +1,7 @@
 //! Events → actions of a whole group. Host 5 is the one under test; others are heard.
 #![allow(clippy::wildcard_enum_match_arm, reason = "tests look at a few actions of many")]
 
+mod handover;
 mod reconfigured;
 
 use std::collections::BTreeMap;
@@ -29,6 +30,7 @@ fn settings() -> Settings {
         name: "test".to_owned(),
         host: host(5),
         control_addresses: vec![host(5).0],
+        mac: [0; 6],
         role: Role::Member,
         heartbeat: Duration::from_millis(H),
         timeout: Duration::from_millis(T),
@@ -60,6 +62,7 @@ fn leader_info() -> Info {
     Info {
         host: HostInfo {
             control_addresses: Vec::new(),
+            mac: [0; 6],
             ok: true,
             quiesced: false,
             phase: Phase::Member,
@@ -162,7 +165,7 @@ impl Bench {
     }
 
     fn order(&mut self, from: u8, acquire: bool, to: u8, (n, epoch): (u8, u64)) -> Vec<Action> {
-        let entry = OrderEntry { address: addr(n), epoch, reason: Reason::Unserved };
+        let entry = OrderEntry { address: addr(n), epoch, reason: Reason::Unserved, other: None };
         let order = Order { to: host(to), entries: vec![entry] };
         self.hear(from, if acquire { Body::Acquire(order) } else { Body::Release(order) })
     }
@@ -249,7 +252,8 @@ fn stale_order() {
     for (waited, taken) in [(T - 1, true), (T, false)] {
         let mut bench = Bench::member(settings(), true);
         bench.sequence += 1;
-        let entry = OrderEntry { address: addr(9), epoch: 4, reason: Reason::Unserved };
+        let entry =
+            OrderEntry { address: addr(9), epoch: 4, reason: Reason::Unserved, other: None };
         let body = Body::Acquire(Order { to: host(5), entries: vec![entry] });
         let message = Message { source: host(1), boot: 1, sequence: bench.sequence, body };
         bench.give(Event::Received { at: at(bench.now - waited), message });

@@ -53,7 +53,8 @@ pub struct AddressView {
     pub address: IpAddr,
     /// The host it belongs to; none for a floating address.
     pub preferred: Option<HostId>,
-    /// The hosts that list it, ascending.
+    /// The hosts that list it, ascending; where one serves it, without those that only prepare to
+    /// take it over.
     pub holders: Vec<HostId>,
     /// Its state over all of them.
     pub state: ListedState,
@@ -126,6 +127,11 @@ impl Group {
                 listed.entry(served.address).or_default().push((host.id, served.state));
             }
         }
+        for holders in listed.values_mut() {
+            if holders.iter().any(|(_, state)| !state.waits()) {
+                holders.retain(|(_, state)| !state.waits());
+            }
+        }
         let stands = self.database.iter().filter(|(_, entry)| entry.stands(now, self.patience()));
         for (address, _) in stands {
             listed.entry(address).or_default();
@@ -154,7 +160,9 @@ impl Group {
 fn state(holders: &[(HostId, AddressState)]) -> ListedState {
     match holders {
         [] => ListedState::Unserved,
-        [(_, AddressState::Acquiring)] => ListedState::Acquiring,
+        [(_, AddressState::Acquiring | AddressState::Preparing | AddressState::Prepared)] => {
+            ListedState::Acquiring
+        }
         [(_, AddressState::Online)] => ListedState::Online,
         [(_, AddressState::Releasing)] => ListedState::Releasing,
         _ => ListedState::Duplicate,

@@ -290,9 +290,7 @@ impl Driver {
         match step {
             Step::Fence(addresses) => {
                 self.announce_no_more(&addresses);
-                if let Err(error) = self.plane.fence_all(&addresses) {
-                    fall_silent(self.plane.as_mut(), &error);
-                }
+                self.fence(&addresses);
                 Outcome::Done
             }
             Step::Open(addresses) => self.open(&addresses),
@@ -360,8 +358,21 @@ impl Driver {
 
     fn carry_out_one(&mut self, now: Time, action: Action) -> Outcome {
         match action {
+            Action::Stage { address, from } => {
+                if let Err(error) = self.plane.stage(address, from) {
+                    tracing::warn!(%address, %error, "packets may be lost while it changes hosts");
+                    self.fence(&[address]);
+                }
+            }
+            Action::Forward { address, to, until, leased } => {
+                self.announce_no_more(&[address]);
+                if let Err(error) = self.plane.forward(address, to, until, leased) {
+                    tracing::warn!(%address, %error, "packets may be lost while it changes hosts");
+                    self.fence(&[address]);
+                }
+            }
             // It stays fenced.
-            Action::Forget(address) if self.waiting.armed.keeps(address) => {}
+            Action::Forget(address) if self.waiting.armed.keeps(address) => self.fence(&[address]),
             Action::Forget(address) => {
                 if let Err(error) = self.plane.forget(address) {
                     tracing::error!(%address, %error, "the address stays fenced on this host");
@@ -426,6 +437,12 @@ impl Driver {
             | Action::Announce(_) => {}
         }
         Outcome::Done
+    }
+
+    fn fence(&mut self, addresses: &[IpAddr]) {
+        if let Err(error) = self.plane.fence_all(addresses) {
+            fall_silent(self.plane.as_mut(), &error);
+        }
     }
 
     /// Queues slow work; `ended` says what it means that there is no room for it.

@@ -37,8 +37,7 @@ pub(super) fn event(event: &Event) -> String {
         Event::Reconfigured(_) => "has other settings".to_owned(),
         Event::Shutdown => "is to end".to_owned(),
         Event::Conflict { address, mac } => {
-            let mac = mac.map(|byte| format!("{byte:02x}")).join(":");
-            format!("{address} is claimed by {mac}")
+            format!("{address} is claimed by {}", hardware(*mac))
         }
         Event::Together(events) => {
             let first = events.first().map_or_else(String::new, self::event);
@@ -47,11 +46,21 @@ pub(super) fn event(event: &Event) -> String {
     }
 }
 
+fn hardware(mac: [u8; 6]) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
+}
+
 /// What a group decides.
 pub(super) fn action(action: &Action) -> String {
     match action {
         Action::Fence(addresses) => format!("fence {}", list(addresses)),
         Action::Open { address, epoch } => format!("open {address} epoch {epoch}"),
+        Action::Stage { address, from } => {
+            format!("make ready to take {address} over from {}", hardware(*from))
+        }
+        Action::Forward { address, to, .. } => {
+            format!("send {address} on to {}", hardware(*to))
+        }
         Action::Forget(address) => format!("forget {address}"),
         Action::Shorten(until) => format!("answer until {until:?} at most"),
         Action::Heartbeat { message, .. } | Action::Send(message) => {

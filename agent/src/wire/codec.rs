@@ -230,6 +230,7 @@ fn records_form(records: &[Record]) -> Result<Records, WireError> {
 #[derive(Encode, Decode)]
 struct HostForm {
     control: List<Address, MAX_CONTROL_ADDRESSES>,
+    mac: [u8; 6],
     ok: bool,
     quiesced: bool,
     phase: u8,
@@ -245,6 +246,7 @@ impl HostForm {
     fn of(host: &HostInfo) -> Result<Self, WireError> {
         Ok(Self {
             control: List::of("control addresses", &host.control_addresses, Address::of)?,
+            mac: host.mac,
             ok: host.ok,
             quiesced: host.quiesced,
             phase: phase_number(host.phase),
@@ -260,6 +262,7 @@ impl HostForm {
     fn entry(self) -> Result<HostInfo, Refusal> {
         Ok(HostInfo {
             control_addresses: self.control.items(Address::ip)?,
+            mac: self.mac,
             ok: self.ok,
             quiesced: self.quiesced,
             phase: phase(self.phase)?,
@@ -374,17 +377,20 @@ struct OrderEntryForm {
     address: Address,
     epoch: u64,
     reason: u8,
+    other: Option<Address>,
 }
 
 impl OrderEntryForm {
     fn of(entry: &OrderEntry) -> Self {
         let reason = reason_number(entry.reason);
-        Self { address: Address::of(&entry.address), epoch: entry.epoch, reason }
+        let other = entry.other.map(|host| Address::of(&host.0));
+        Self { address: Address::of(&entry.address), epoch: entry.epoch, reason, other }
     }
 
     fn entry(self) -> Result<OrderEntry, Refusal> {
         let reason = reason(self.reason)?;
-        Ok(OrderEntry { address: self.address.ip()?, epoch: self.epoch, reason })
+        let other = self.other.map(Address::host).transpose()?;
+        Ok(OrderEntry { address: self.address.ip()?, epoch: self.epoch, reason, other })
     }
 }
 
@@ -464,6 +470,8 @@ const fn state_number(state: AddressState) -> u8 {
         AddressState::Acquiring => 1,
         AddressState::Online => 2,
         AddressState::Releasing => 3,
+        AddressState::Preparing => 4,
+        AddressState::Prepared => 5,
     }
 }
 
@@ -472,6 +480,8 @@ const fn state(number: u8) -> Result<AddressState, Refusal> {
         1 => Ok(AddressState::Acquiring),
         2 => Ok(AddressState::Online),
         3 => Ok(AddressState::Releasing),
+        4 => Ok(AddressState::Preparing),
+        5 => Ok(AddressState::Prepared),
         _ => Err(Refusal::Malformed),
     }
 }

@@ -37,6 +37,7 @@ const PLAIN_INFO: &str = "52414953 01 01 00 00
     0123456789abcdef                         salt
     0000000000000003                         sequence
     01 040a4d0001                            one control address, family 4
+    020000000001                             hardware address of the service interface
     01 00 02                                 ok, not quiesced, member
     01 040a4d0001                            leader: 10.77.0.1
     78 fbe803                                load 120, capacity 1000 (251: two bytes follow)
@@ -77,15 +78,16 @@ const PLAIN_MOVE_REFUSED: &str = "52414953 01 05 00 00
 
 /// "RAIS", version 1, Acquire, sealed, reserved; then as commented. In clear the payload is
 /// `04 0a4d0002` to 10.77.0.2, `01` one address, `04 0a4d0064` 10.77.0.100, `08` epoch,
-/// `02` failback. The group key is the bytes 0 to 31.
+/// `02` failback, `01 04 0a4d0002` the other host of the hand-over: 10.77.0.2. The group key is the
+/// bytes 0 to 31.
 const SEALED_ACQUIRE: &str = "52414953 01 02 01 00
     84d33e42cdb28cc5                         group tag
     00000000000000000000ffff0a4d0001         source
     1122334455667788                         boot
     0123456789abcdef                         salt
     0000000000000004                         sequence
-    28611d0d926e0b2bfde39e9809               payload
-    125da478a197db8defa7c083ab61f6ba         tag";
+    28611d0d926e0b2bfde39e980957879ca4a192   payload
+    0dce513be5a4cac8a38a6ec492b1755d         tag";
 
 /// The bytes of a vector. In each line they end where several spaces precede the comment.
 fn bytes(vector: &str) -> Vec<u8> {
@@ -107,6 +109,7 @@ fn ip(last: u8) -> IpAddr {
 fn info() -> Message {
     let host = HostInfo {
         control_addresses: vec![ip(1)],
+        mac: [2, 0, 0, 0, 0, 1],
         ok: true,
         quiesced: false,
         phase: Phase::Member,
@@ -151,7 +154,12 @@ fn info() -> Message {
 }
 
 fn acquire() -> Message {
-    let entries = vec![OrderEntry { address: ip(100), epoch: 8, reason: Reason::Failback }];
+    let entries = vec![OrderEntry {
+        address: ip(100),
+        epoch: 8,
+        reason: Reason::Failback,
+        other: Some(HostId(ip(2))),
+    }];
     let body = Body::Acquire(Order { to: HostId(ip(2)), entries });
     Message { source: HostId(ip(1)), boot: BOOT, sequence: 4, body }
 }
@@ -234,10 +242,10 @@ fn a_genuine_seal_does_not_excuse_a_malformed_payload() {
     };
     refused(&changed(0, 17)); // more control addresses than may be
     refused(&changed(1, 5)); // no such family
-    refused(&changed(6, 2)); // neither false nor true
-    refused(&changed(8, 0)); // no such phase
-    refused(&changed(8, 4));
-    refused(&changed(31, 9)); // no such state
+    refused(&changed(12, 2)); // neither false nor true
+    refused(&changed(14, 0)); // no such phase
+    refused(&changed(14, 4));
+    refused(&changed(37, 9)); // no such state
     refused(&[good, &[0]].concat()); // something left over
 
     let mut random = Random(5);

@@ -5,13 +5,14 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use rais::data_plane::memory::Arrival;
 use rais::group::{Action, AddressState, Body, Failback, ListedState, Reason, Role};
 
 use super::{Cluster, Move, Nanos, is_policy};
 
 impl Cluster {
-    /// I1 and I6, when a host has opened an address or renewed its lease. At every other moment
-    /// the set of answering hosts only shrinks.
+    /// I1 and I6, when a host has opened an address, sends its traffic elsewhere or renewed its
+    /// lease. At every other moment the set of hosts that answer or accept only shrinks.
     pub(super) fn check_answers(&mut self, index: usize) {
         let host = &self.hosts[index];
         let local = host.clock.at(self.now);
@@ -19,17 +20,37 @@ impl Cluster {
         if host.plane.lease_deadline() > longest {
             self.fail(format_args!("I6: host {index} has a lease that is too long"));
         }
-        let open = host.plane.open_addresses();
-        for address in open.into_iter().filter(|&a| self.hosts[index].answers(a, self.now)) {
-            for other in (0..self.hosts.len()).filter(|&other| other != index) {
-                if self.hosts[other].answers(address, self.now)
-                    && self.network.hear_one_another(self.now, index, other)
-                {
-                    let hosts = [index, other];
-                    self.fail(format_args!("I1: hosts {hosts:?} answer for {address}"));
+        for address in host.plane.addresses() {
+            let accepting: Vec<usize> = self.accepting(address).into_iter().collect();
+            for (n, &a) in accepting.iter().enumerate() {
+                let mut others = accepting.iter().skip(n + 1);
+                let other = others.find(|&&b| self.network.hear_one_another(self.now, a, b));
+                if let Some(&b) = other {
+                    self.fail(format_args!("I1: hosts {:?} answer for {address}", [a, b]));
                 }
             }
         }
+    }
+
+    /// The hosts that a packet to the address may end up on, whichever it is sent to.
+    fn accepting(&self, address: IpAddr) -> BTreeSet<usize> {
+        (0..self.hosts.len()).filter_map(|first| self.ends_up(address, first)).collect()
+    }
+
+    /// Where a packet ends up that a client sends to a host.
+    fn ends_up(&self, address: IpAddr, first: usize) -> Option<usize> {
+        let (mut at, mut source) = (first, [0; 6]);
+        for _ in 0..2 * self.hosts.len() {
+            let host = &self.hosts[at];
+            match host.plane.arrives(address, host.clock.at(self.now), source)? {
+                Arrival::Accepted => return Some(at),
+                Arrival::SentOn(to) => {
+                    source = host.settings.mac;
+                    at = self.hosts.iter().position(|host| host.settings.mac == to)?;
+                }
+            }
+        }
+        self.fail(format_args!("packets for {address} go round and round from host {first}"));
     }
 
     /// Rules for a single action.
@@ -70,9 +91,11 @@ impl Cluster {
         for served in own.iter().flat_map(|host| &host.info.served) {
             let mut theirs = others.iter().flat_map(|host| &host.info.served);
             let higher = theirs.any(|t| {
+                let waits = t.state.waits() && !served.state.waits();
                 t.address == served.address
                     && t.epoch > served.epoch
                     && t.state != AddressState::Releasing
+                    && !waits
             });
             if higher {
                 let address = served.address;

@@ -80,17 +80,11 @@ impl Cluster {
         };
         self.check_step(index, &action);
         match action {
-            Action::Fence(addresses) => {
-                self.note(index, format_args!("fences {addresses:?}"));
-                let plane = &mut self.hosts[index].plane;
-                for address in addresses {
-                    plane.fence(address).expect("memory does not fail");
-                }
-            }
+            Action::Fence(_)
+            | Action::Stage { .. }
+            | Action::Forward { .. }
+            | Action::Forget(_) => self.change_plane(index, action),
             Action::Open { address, epoch } => self.open(index, address, epoch),
-            Action::Forget(address) => {
-                self.hosts[index].plane.forget(address).expect("memory does not fail");
-            }
             Action::Measure { address, epoch } => {
                 self.hosts[index].inbox.push_front(Event::Measured { address, epoch });
             }
@@ -135,6 +129,23 @@ impl Cluster {
                 self.hosts[index].die(self.now);
             }
         }
+    }
+
+    /// What answers for addresses changes in another way than by opening one.
+    fn change_plane(&mut self, index: usize, action: Action) {
+        self.note(index, format_args!("{action:?}"));
+        let plane = &mut self.hosts[index].plane;
+        let changed = match action {
+            Action::Fence(addresses) => addresses.into_iter().try_for_each(|a| plane.fence(a)),
+            Action::Stage { address, from } => plane.stage(address, from),
+            Action::Forward { address, to, until, leased } => {
+                plane.forward(address, to, until, leased)
+            }
+            Action::Forget(address) => plane.forget(address),
+            _ => Ok(()),
+        };
+        changed.expect("memory does not fail");
+        self.check_answers(index);
     }
 
     fn open(&mut self, index: usize, address: IpAddr, epoch: u64) {

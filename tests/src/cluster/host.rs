@@ -103,9 +103,9 @@ impl Host {
         Self {
             chance: Random::apart(settings.seed, 1),
             id: settings.host,
-            settings,
             clock,
-            plane: MemoryPlane::default(),
+            plane: MemoryPlane::new(settings.mac),
+            settings,
             group: None,
             boot: 0,
             incarnation: 0,
@@ -144,7 +144,7 @@ impl Host {
 
     /// The agent starts: first of all it clears what its predecessor left behind.
     pub fn start(&mut self, now: Nanos) {
-        self.plane = MemoryPlane::default();
+        self.plane.take_over(self.clock.at(now));
         self.boot += 1;
         self.incarnation += 1;
         self.told_ok = false;

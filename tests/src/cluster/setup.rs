@@ -93,6 +93,7 @@ impl Plan {
             name: "simulated".to_owned(),
             host: id,
             control_addresses: vec![id.0],
+            mac: hardware(host),
             role,
             heartbeat: span(self.timing.heartbeat),
             timeout: span(self.timing.timeout),
@@ -117,6 +118,12 @@ impl Plan {
 #[must_use]
 pub fn host_id(host: usize) -> HostId {
     HostId(IpAddr::V4(Ipv4Addr::new(10, 77, 0, u8::try_from(host + 1).unwrap())))
+}
+
+/// The hardware address of a host.
+#[must_use]
+pub fn hardware(host: usize) -> [u8; 6] {
+    [2, 0, 0, 0, 0, u8::try_from(host + 1).unwrap()]
 }
 
 /// The `n`-th address that belongs to a host, or the `n`-th floating one.

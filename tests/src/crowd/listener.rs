@@ -118,6 +118,7 @@ impl Listener {
                 address: address(self.me * each + n),
                 epoch: 2,
                 reason: Reason::Unserved,
+                other: None,
             };
             let body = Body::Acquire(Order { to, entries: numbers.map(entry).collect() });
             let datagram = self.others[0].say(body);
@@ -188,6 +189,7 @@ impl Listener {
         let known: Vec<Known> = known.into_iter().map(entry).collect();
         let own = other.number * size.preferred..(other.number + 1) * size.preferred;
         let host = HostInfo {
+            mac: [0; 6],
             control_addresses: vec![id(other.number).0],
             ok: true,
             quiesced: false,
@@ -289,6 +291,8 @@ impl Listener {
                     | Action::Report(_)
                     | Action::MoveEnded(_)
                     | Action::Shorten(_)
+                    | Action::Stage { .. }
+                    | Action::Forward { .. }
                     | Action::Stopped => {}
                 }
             }

@@ -37,7 +37,7 @@ pub fn arp(data: &[u8]) {
         target_mac: take(&mut rest),
         target_ip: take(&mut rest),
     };
-    let entry = ServiceEntry { group_slot: 0, state: STATE_OPEN, mac: OURS };
+    let entry = ServiceEntry::new(0, STATE_OPEN, OURS);
     let kind = read(&frame);
     match judge(kind, &frame, &entry, live) {
         Verdict::Answer => {

@@ -90,6 +90,7 @@ impl Choices<'_> {
             name: "fuzz".to_owned(),
             host: me,
             control_addresses: vec![me.0],
+            mac: [2, 0, 0, 0, 0, 3],
             role: self.of(Role::Member, &[Role::Member, Role::Member, Role::Observer]),
             heartbeat: HEARTBEAT,
             timeout: TIMEOUT,
@@ -114,14 +115,21 @@ impl Choices<'_> {
             address: c.address(),
             epoch: c.number(),
             reason: c.reason(),
+            other: c.flag().then(|| c.host()),
         };
         Order { to: self.host(), entries: self.list(entry) }
     }
 
     fn info(&mut self, heard: (u64, u64)) -> Info {
-        let states = [AddressState::Acquiring, AddressState::Releasing];
+        let states = [
+            AddressState::Acquiring,
+            AddressState::Releasing,
+            AddressState::Preparing,
+            AddressState::Prepared,
+        ];
         let host = HostInfo {
             control_addresses: Vec::new(),
+            mac: [2, 0, 0, 0, 0, self.byte()],
             ok: self.byte() % 8 != 1,
             quiesced: self.byte() % 8 == 1,
             phase: self.of(Phase::Member, &[Phase::Member, Phase::Joining, Phase::Leaving]),
@@ -222,6 +230,8 @@ struct World {
     work: Vec<Event>,
     /// What was put in place under which epoch, and whether that is done.
     configured: BTreeMap<IpAddr, (u64, bool)>,
+    /// What goes on being sent on when it has ended.
+    left: Vec<IpAddr>,
     /// Boot and sequence of its last message.
     said: (u64, u64),
     /// Numbers of the others' messages.
@@ -248,6 +258,7 @@ pub fn group(data: &[u8]) {
         sent_until: None,
         work: Vec::new(),
         configured: BTreeMap::new(),
+        left: Vec::new(),
         said: (0, 0),
         numbers: 0,
         ok: false,
@@ -410,6 +421,17 @@ impl World {
                 assert!(ready && fenced, "{address} opened, ready {ready}, fenced {fenced}");
                 self.plane.open(address).expect("memory does not fail");
             }
+            Action::Stage { address, from } => {
+                assert!(!self.plane.open_addresses().contains(&address), "{address} is open");
+                self.plane.stage(address, from).expect("memory does not fail");
+                self.configured.remove(&address);
+            }
+            Action::Forward { address, to, until, leased } => {
+                assert!(self.plane.addresses().contains(&address), "{address}: never had it");
+                self.plane.forward(address, to, until, leased).expect("memory does not fail");
+                self.configured.remove(&address);
+                self.left.extend((!leased).then_some(address));
+            }
             Action::Forget(address) => {
                 assert!(self.plane.addresses().contains(&address), "{address}: nothing to forget");
                 assert!(!self.plane.open_addresses().contains(&address), "{address} is open");
@@ -444,7 +466,7 @@ impl World {
             }
             Action::Report(_) | Action::MoveEnded(_) => {}
             Action::Stopped => {
-                assert!(self.ending && self.plane.addresses().is_empty(), "ends with addresses");
+                assert!(self.ending && self.plane.addresses() == self.left, "ends with addresses");
                 self.stopped = true;
             }
         }

@@ -104,6 +104,7 @@ impl World {
             host.group.hash(&mut sum);
             host.sent.len().hash(&mut sum);
             host.open.hash(&mut sum);
+            host.underway.hash(&mut sum);
             host.lease.hash(&mut sum);
             host.socket.hash(&mut sum);
             (&host.own, &host.inbox, &host.jobs, &host.steps).hash(&mut sum);

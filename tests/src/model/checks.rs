@@ -3,27 +3,48 @@
 
 use std::net::IpAddr;
 
+use rais::data_plane::memory::Arrival;
 use rais::group::{Body, Message};
 
 use super::host::Host;
 use super::setup::{SETTLED, Setup};
 use super::world::World;
+use crate::cluster::hardware;
 
 impl World {
-    /// I1, when a host has opened an address or renewed its lease. At every other moment the set
-    /// of answering hosts only shrinks.
+    /// I1, when a host has opened an address, sends its traffic elsewhere or renewed its lease. At
+    /// every other moment the set of hosts that answer or accept only shrinks.
     pub(super) fn check_answers(&mut self, setup: &Setup, index: usize) {
         for address in setup.addresses() {
-            let answering = self.answering(address);
-            if !answering.contains(&index) {
-                continue;
-            }
-            let other = answering.iter().find(|&&other| other != index && self.hear(index, other));
-            if let Some(&other) = other {
-                let hosts = [index, other];
-                self.break_rule(index, format_args!("I1: hosts {hosts:?} answer for {address}"));
+            let mut accepting: Vec<usize> =
+                (0..self.hosts.len()).filter_map(|first| self.ends_up(address, first)).collect();
+            accepting.sort_unstable();
+            accepting.dedup();
+            for (n, &a) in accepting.iter().enumerate() {
+                let other = accepting.iter().skip(n + 1).find(|&&b| self.hear(a, b));
+                if let Some(&b) = other {
+                    let what = format!("I1: hosts {:?} answer for {address}", [a, b]);
+                    self.break_rule(index, what);
+                }
             }
         }
+    }
+
+    /// The host on which a packet to the address ends up that a client sends to another.
+    fn ends_up(&mut self, address: IpAddr, first: usize) -> Option<usize> {
+        let (now, hosts) = (self.time(), self.hosts.len());
+        let (mut at, mut source) = (first, [0; 6]);
+        for _ in 0..2 * hosts {
+            match self.hosts[at].arrives(address, now, hardware(at), source)? {
+                Arrival::Accepted => return Some(at),
+                Arrival::SentOn(to) => {
+                    source = hardware(at);
+                    at = (0..hosts).find(|&host| hardware(host) == to)?;
+                }
+            }
+        }
+        self.break_rule(first, format_args!("packets for {address} go round and round"));
+        None
     }
 
     /// Whether neither has missed so many heartbeats of the other in a row that it had to count

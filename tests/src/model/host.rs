@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use rais::data_plane::memory::Arrival;
 use rais::group::{Action, Event, Group, Message, Report};
+use rais_common::handover::{Way, way};
+use rais_common::maps::{STATE_FORWARDED, STATE_LEFT, STATE_STAGED, ServiceEntry};
 use rais_common::time::Time;
 
 /// Where the boots of a host begin: no other number but a time is as great.
@@ -37,7 +40,12 @@ impl Step {
         match self {
             Self::Do(action) => matches!(
                 action,
-                Action::Fence(_) | Action::Open { .. } | Action::Heartbeat { .. } | Action::Send(_)
+                Action::Fence(_)
+                    | Action::Open { .. }
+                    | Action::Stage { .. }
+                    | Action::Forward { .. }
+                    | Action::Heartbeat { .. }
+                    | Action::Send(_)
             ),
             Self::Leave { .. } | Self::Check { .. } | Self::Renew { .. } => true,
         }
@@ -52,6 +60,27 @@ pub(super) struct Job {
     pub slow: Option<Time>,
 }
 
+/// An address that is on its way from or to another host.
+#[derive(Clone, Copy, Debug, Hash)]
+pub(super) enum Underway {
+    /// From the one with this hardware address.
+    Staged([u8; 6]),
+    /// To the one with this hardware address.
+    Forwarded { to: [u8; 6], until: Time, leased: bool },
+}
+
+impl Underway {
+    /// As the data plane has it.
+    fn entry(self, mac: [u8; 6]) -> ServiceEntry {
+        let (state, peer, until) = match self {
+            Self::Staged(from) => (STATE_STAGED, from, Time::ZERO),
+            Self::Forwarded { to, until, leased: true } => (STATE_FORWARDED, to, until),
+            Self::Forwarded { to, until, leased: false } => (STATE_LEFT, to, until),
+        };
+        ServiceEntry { peer, until: until.as_nanos(), ..ServiceEntry::new(0, state, mac) }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct Host {
     pub group: Option<Group>,
@@ -59,6 +88,7 @@ pub(super) struct Host {
     pub sent: Vec<u64>,
     /// What the XDP program goes by. It outlives the agent.
     pub open: BTreeMap<IpAddr, u64>,
+    pub underway: BTreeMap<IpAddr, Underway>,
     pub lease: Time,
     pub socket: VecDeque<(Time, Arc<Message>)>,
     /// What the driver says to the group after the actions of a turn.
@@ -82,6 +112,7 @@ impl Host {
             group: None,
             sent: Vec::new(),
             open: BTreeMap::new(),
+            underway: BTreeMap::new(),
             lease: Time::ZERO,
             socket: VecDeque::new(),
             own: VecDeque::new(),
@@ -110,11 +141,31 @@ impl Host {
         now < self.lease && self.open.contains_key(&address)
     }
 
+    /// What becomes of a packet that `source` sends to this host, whose hardware address is `mac`.
+    pub fn arrives(
+        &self,
+        address: IpAddr,
+        now: Time,
+        mac: [u8; 6],
+        source: [u8; 6],
+    ) -> Option<Arrival> {
+        if self.answers(address, now) {
+            return Some(Arrival::Accepted);
+        }
+        let entry = self.underway.get(&address)?.entry(mac);
+        let forwards = entry.forwards(self.lease.as_nanos(), now.as_nanos());
+        match way(&entry, forwards, mac, source) {
+            Way::Accept => Some(Arrival::Accepted),
+            Way::Forward => Some(Arrival::SentOn(entry.peer)),
+            Way::Drop => None,
+        }
+    }
+
     /// SIGKILL; the data plane stays.
     pub fn die(&mut self) {
         let (open, sent) = (std::mem::take(&mut self.open), std::mem::take(&mut self.sent));
-        let lease = self.lease;
-        *self = Self { open, sent, lease, starts: None, ..Self::off(0) };
+        let (lease, underway) = (self.lease, std::mem::take(&mut self.underway));
+        *self = Self { open, underway, sent, lease, starts: None, ..Self::off(0) };
     }
 
     /// What the driver would hand in next, but for a tick.

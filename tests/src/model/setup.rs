@@ -8,7 +8,7 @@ use rais_common::time::Time;
 
 use super::choice::{Choice, Kinds};
 use super::world::World;
-use crate::cluster::{address, host_id};
+use crate::cluster::{address, hardware, host_id};
 
 /// Half a heartbeat. So long that pauses the group counts in seconds are over within one: they
 /// have no bearing on the rules, and would multiply the states.
@@ -107,6 +107,7 @@ impl Setup {
             name: "modelled".to_owned(),
             host: id,
             control_addresses: vec![id.0],
+            mac: hardware(host),
             role: Role::Member,
             heartbeat: UNIT * HEARTBEAT,
             timeout: UNIT * TIMEOUT,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rais::group::{Action, Body, Event, Message};
 
 use super::choice::{Choice, Fault};
-use super::host::{Job, Step};
+use super::host::{Job, Step, Underway};
 use super::setup::{HEARTBEAT, LONGEST, Setup, TIMEOUT};
 use super::world::{Datagram, World};
 
@@ -140,15 +140,31 @@ impl World {
         match action {
             Action::Fence(addresses) => {
                 host.open.retain(|address, _| !addresses.contains(address));
+                host.underway.retain(|address, _| !addresses.contains(address));
                 self.note(index, format_args!("fences {addresses:?}"));
             }
             Action::Open { address, epoch } => {
                 host.open.insert(address, epoch);
+                host.underway.remove(&address);
                 self.note(index, format_args!("opens {address} epoch {epoch}"));
                 self.check_able(index, "opens", address);
                 self.check_answers(setup, index);
             }
-            Action::Forget(address) => host.open.retain(|open, _| *open != address),
+            Action::Stage { address, from } => {
+                host.underway.insert(address, Underway::Staged(from));
+                self.note(index, format_args!("makes ready for {address}"));
+                self.check_answers(setup, index);
+            }
+            Action::Forward { address, to, until, leased } => {
+                host.open.remove(&address);
+                host.underway.insert(address, Underway::Forwarded { to, until, leased });
+                self.note(index, format_args!("sends {address} on to {to:?}"));
+                self.check_answers(setup, index);
+            }
+            Action::Forget(address) => {
+                host.open.remove(&address);
+                host.underway.remove(&address);
+            }
             Action::Shorten(until) => host.lease = until,
             Action::Heartbeat { message, lease_until, renew_before } => {
                 if now < renew_before {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rais::group::{Event, Group, Message};
 use rais_common::time::Time;
 
-use super::host::{FIRST_BOOT, Host};
+use super::host::{FIRST_BOOT, Host, Underway};
 use super::setup::{Setup, time};
 
 /// A copy of a message on its way to one host.
@@ -98,6 +98,7 @@ impl World {
         let host = self.host(index);
         host.starts = None;
         host.open.clear();
+        host.underway.retain(|_, at| matches!(at, Underway::Forwarded { leased: false, .. }));
         host.lease = Time::ZERO;
         let starts = u64::try_from(host.sent.len()).unwrap();
         let boot = FIRST_BOOT + (u64::try_from(index).unwrap() << 32) + starts;

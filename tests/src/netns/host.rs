@@ -42,6 +42,8 @@ pub struct Host {
     dir: PathBuf,
     bpf_dir: PathBuf,
     agent: Option<Child>,
+    /// The agent's program, where it is not the one built with this.
+    program: Option<PathBuf>,
     records: bool,
     confined: bool,
     services: Vec<Child>,
@@ -109,9 +111,22 @@ impl Host {
         bpf_dir: PathBuf,
     ) -> Self {
         let (bed, name) = (bed.to_owned(), name.to_owned());
-        let (agent, services) = (None, Vec::new());
+        let (agent, program, services) = (None, None, Vec::new());
         let confined = std::env::var_os(CONFINED).is_some_and(|value| value == "1");
-        Self { bed, name, netns, address, dir, bpf_dir, agent, records: false, confined, services }
+        let records = false;
+        Self {
+            bed,
+            name,
+            netns,
+            address,
+            dir,
+            bpf_dir,
+            agent,
+            program,
+            records,
+            confined,
+            services,
+        }
     }
 
     /// Its name in the bed.
@@ -212,9 +227,9 @@ impl Host {
             bail!("{}: the agent runs already, as process {pid}", self.name);
         }
         let log = self.log()?;
-        let rais = binary("rais")?;
+        let program = self.program.clone().map_or_else(|| binary("rais"), Ok)?;
         let mut command =
-            if self.confined { self.confined_command(&rais)? } else { self.command(rais) };
+            if self.confined { self.confined_command(&program)? } else { self.command(program) };
         command.arg("run").arg("--config").arg(self.dir.join("rais.toml"));
         if self.records {
             command.arg("--record").arg(self.recording());
@@ -239,6 +254,18 @@ impl Host {
         command.arg(binary("rais-probe")?).args(["confined", "--unit"]).arg(unit);
         command.arg("--").arg(program);
         Ok(command)
+    }
+
+    /// Agents that are started from now on are another program file: a copy of the one that was
+    /// built, as an upgrade brings it.
+    ///
+    /// # Errors
+    /// It cannot be copied.
+    pub fn upgrade(&mut self) -> Result<()> {
+        let copy = self.dir.join("rais-upgraded");
+        fs::copy(binary("rais")?, &copy).context("copying rais")?;
+        self.program = Some(copy);
+        Ok(())
     }
 
     /// Agents that are started from now on record what they are told and decide.

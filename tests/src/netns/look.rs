@@ -10,7 +10,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use nix::sched::{CloneFlags, setns};
 use rais::events::Event;
 use rais::status;
-use rais_common::maps::SCHEMA;
+use rais_common::maps::{SCHEMA, STATE_FORWARDED, STATE_LEFT};
 use serde_json::Value;
 
 use super::Host;
@@ -160,7 +160,8 @@ impl Host {
         entries.iter().map(|e| named(e).with_context(|| format!("{map}: not named: {e}"))).collect()
     }
 
-    /// `SERVICE_ADDRS`: the addresses the XDP program has, and their states.
+    /// `SERVICE_ADDRS`: the addresses the XDP program has, and their states, without those that
+    /// were handed over and are only sent on.
     ///
     /// # Errors
     /// As [`dump`](Self::dump).
@@ -171,6 +172,10 @@ impl Host {
             .map(|entry| {
                 let state = entry.pointer("/value/state").and_then(Value::as_u64);
                 Ok((entry_address(entry)?, state.with_context(|| format!("no state: {entry}"))?))
+            })
+            .filter(|entry| {
+                let state = entry.as_ref().map_or(0, |&(_, state)| state);
+                ![STATE_FORWARDED, STATE_LEFT].map(u64::from).contains(&state)
             })
             .collect()
     }

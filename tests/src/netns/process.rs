@@ -88,10 +88,18 @@ pub struct Watch {
 /// # Errors
 /// `ip` or the probe could not be run.
 pub fn watch(client: &Host, addresses: &[Ipv4Addr]) -> Result<Watch> {
+    watch_closely(client, addresses, &[])
+}
+
+/// As [`watch`], with more arguments for the probe.
+///
+/// # Errors
+/// As [`watch`].
+pub fn watch_closely(client: &Host, addresses: &[Ipv4Addr], how: &[&str]) -> Result<Watch> {
     super::ip(&["-n", client.netns(), "link", "set", "eth0", "promisc", "on"])?;
     let mut words = prompt(&binary("rais-probe")?).into_iter();
     let mut command = client.command(words.next().unwrap_or_default());
-    command.args(words).arg("watch");
+    command.args(words).arg("watch").args(how);
     for address in addresses {
         command.arg("--address").arg(address.to_string());
     }

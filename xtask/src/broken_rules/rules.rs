@@ -36,6 +36,7 @@ const LISTENING: &str = "agent/src/group/listening.rs";
 const MEMBERSHIP: &str = "agent/src/group/membership.rs";
 const ORPHAN: &str = "agent/src/group/orphan.rs";
 const TELLING: &str = "agent/src/group/telling.rs";
+const WAY: &str = "common/src/handover.rs";
 
 /// The lease and a host's own pauses.
 const LEASE: [Rule; 10] = [
@@ -220,7 +221,7 @@ const HOLDINGS: [Rule; 9] = [
     rule(
         "an address is opened although another host lists it",
         GROUP,
-        "if !self.members.lists(address) {",
+        "if !self.members.lists(address) && self.may_open(now, address, out) {",
         "if self.members.lists(address) || !self.members.lists(address) {",
     ),
     rule(
@@ -294,7 +295,8 @@ const PLACES: [Rule; 11] = [
         "addresses move to the leader",
         CONTROL,
         "if fails_back(situation, address, row, only.0) {",
-        "if only.0 != situation.me || fails_back(situation, address, row, only.0) {",
+        "if only.0 != situation.me {\n            (Some(situation.me), Reason::Failback)\n        \
+              } else if fails_back(situation, address, row, only.0) {",
     ),
     Rule {
         guarded: Some("whoever serves an address tells its epoch, too"),
@@ -347,7 +349,15 @@ const PLACES: [Rule; 11] = [
     ),
 ];
 
+/// Hand-overs.
+const HANDOVERS: [Rule; 1] = [rule(
+    "a host that prepares accepts what others send",
+    WAY,
+    "entry.state == STATE_STAGED && source == entry.peer",
+    "entry.state == STATE_STAGED && source != entry.mac",
+)];
+
 /// All of them.
 pub(super) fn all() -> impl Iterator<Item = &'static Rule> {
-    LEASE.iter().chain(&ORDERS).chain(&HOLDINGS).chain(&PLACES)
+    LEASE.iter().chain(&ORDERS).chain(&HOLDINGS).chain(&HANDOVERS).chain(&PLACES)
 }

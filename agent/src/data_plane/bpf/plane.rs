@@ -6,7 +6,8 @@ use std::path::Path;
 
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap};
 use rais_common::maps::{
-    Counters, Lease, STATE_FENCED, STATE_OPEN, ServiceEntry, ServiceKey, Traffic, mapped,
+    Counters, Lease, STATE_FENCED, STATE_FORWARDED, STATE_LEFT, STATE_OPEN, STATE_STAGED,
+    ServiceEntry, ServiceKey, Traffic, mapped,
 };
 use rais_common::time::Time;
 
@@ -103,13 +104,18 @@ impl GroupPlane {
 
     /// Sets the entry of an address: one write, seen whole by the XDP program.
     fn put(&mut self, address: IpAddr, state: u16) -> Result<(), MapError> {
-        let key = key(address, self.ifindex);
-        self.filter.add(&[key])?;
-        self.addresses.insert(key, self.entry(state), 0)
+        self.put_entry(address, self.entry(state))
     }
 
+    fn put_entry(&mut self, address: IpAddr, entry: ServiceEntry) -> Result<(), MapError> {
+        let key = key(address, self.ifindex);
+        self.filter.add(&[key])?;
+        self.addresses.insert(key, entry, 0)
+    }
+
+    /// An entry of this group that has nothing to do with another host.
     const fn entry(&self, state: u16) -> ServiceEntry {
-        ServiceEntry { group_slot: self.slot, state, mac: self.mac }
+        ServiceEntry::new(self.slot, state, self.mac)
     }
 
     /// Sets the entries of many addresses; the place of the first that failed.
@@ -161,6 +167,25 @@ impl DataPlane for GroupPlane {
         let able = addresses.get(..able).unwrap_or_default();
         self.put_all(able, STATE_OPEN).map_err(|stopped| stopped_at("open", able, stopped))?;
         counted.map_err(|stopped| stopped_at("count traffic of", addresses, stopped))
+    }
+
+    fn stage(&mut self, address: IpAddr, from: [u8; 6]) -> Result<(), DataPlaneError> {
+        let counted = self.count_from_now(&[address]);
+        counted.map_err(|stopped| stopped_at("count traffic of", &[address], stopped).1)?;
+        let entry = ServiceEntry { peer: from, ..self.entry(STATE_STAGED) };
+        self.put_entry(address, entry).map_err(|error| failed("stage", address, error))
+    }
+
+    fn forward(
+        &mut self,
+        address: IpAddr,
+        to: [u8; 6],
+        until: Time,
+        leased: bool,
+    ) -> Result<(), DataPlaneError> {
+        let state = if leased { STATE_FORWARDED } else { STATE_LEFT };
+        let entry = ServiceEntry { peer: to, until: until.as_nanos(), ..self.entry(state) };
+        self.put_entry(address, entry).map_err(|error| failed("forward", address, error))
     }
 
     fn forget(&mut self, address: IpAddr) -> Result<(), DataPlaneError> {

@@ -34,7 +34,8 @@ pub(in super::super) fn decide(leader: &mut Leader, from: u64, until: u64) -> Ve
     let mut decided = Vec::new();
     for ms in (from..=until).step_by(100) {
         for decision in leader.decide(at(ms)) {
-            if leader.told.replace(decision) != Some(decision) {
+            let before = leader.told.replace(decision);
+            if before.is_none_or(|before| before.address() != decision.address()) {
                 decided.push((ms, decision));
             }
         }
@@ -42,14 +43,16 @@ pub(in super::super) fn decide(leader: &mut Leader, from: u64, until: u64) -> Ve
     decided
 }
 
-fn releases(decisions: &[(u64, Decision)]) -> Vec<(u64, HostId)> {
+/// Addresses that are to be taken over: from whom.
+fn taken(decisions: &[(u64, Decision)]) -> Vec<(u64, HostId)> {
     decisions
         .iter()
         .map(|&(ms, decision)| {
-            let Decision::Release { to, reason: Reason::Balance, .. } = decision else {
+            let Decision::Acquire { after: Some(from), reason: Reason::Balance, .. } = decision
+            else {
                 panic!("{decision:?}")
             };
-            (ms, to)
+            (ms, from)
         })
         .collect()
 }
@@ -60,8 +63,8 @@ fn releases(decisions: &[(u64, Decision)]) -> Vec<(u64, HostId)> {
 fn moves_one_address() {
     let mut leader = leader(vec![(2, with(90, &[10, 11, 12])), (3, with(50, &[]))]);
     let decisions = decide(&mut leader, 0, 3_000);
-    assert_eq!(releases(&decisions), [(3_000, host(2))]);
-    let Some(&(_, Decision::Release { address, .. })) = decisions.first() else { panic!() };
+    assert_eq!(taken(&decisions), [(3_000, host(2))]);
+    let Some(&(_, Decision::Acquire { address, .. })) = decisions.first() else { panic!() };
     let rest: Vec<u8> = (10..13).filter(|&n| addr(n) != address).collect();
     leader.hear(vec![(2, with(0, &rest)), (3, with(50, &[]))]);
     let acquires: Vec<_> = leader.orders(at(3_100));
@@ -171,11 +174,11 @@ fn one_at_a_time() {
     // Measurements do not change, and no order is obeyed: the leader sees the same for ever.
     let mut leader = leader(vec![(2, with(90, &[10, 11])), (3, with(0, &[]))]);
     let decisions = decide(&mut leader, 0, 303_000);
-    let times: Vec<u64> = releases(&decisions).iter().map(|r| r.0).collect();
+    let times: Vec<u64> = taken(&decisions).iter().map(|r| r.0).collect();
     // The order is given five times, and the cooldown counts from the last.
     assert_eq!(times, [3_000, 13_400, 303_000]);
     let address = |i: usize| {
-        let Decision::Release { address, .. } = decisions[i].1 else { panic!("{decisions:?}") };
+        let Decision::Acquire { address, .. } = decisions[i].1 else { panic!("{decisions:?}") };
         address
     };
     assert_ne!(address(0), address(1));
@@ -211,7 +214,7 @@ fn busiest_first() {
         let hosts = vec![(2, with(a, &[10, 11])), (3, with(b, &[12, 13])), (4, with(0, &[]))];
         let mut leader = leader(hosts);
         leader.placement = Placement::Random;
-        assert_eq!(releases(&decide(&mut leader, 0, 3_000)), [(3_000, host(first))]);
+        assert_eq!(taken(&decide(&mut leader, 0, 3_000)), [(3_000, host(first))]);
     }
 }
 

@@ -1,5 +1,7 @@
 //! Each test is headed by a line of the control rules: situation → decision.
 
+mod handover;
+
 use std::net::Ipv4Addr;
 
 use super::super::Served;
@@ -24,6 +26,7 @@ pub(in super::super) fn at(ms: u64) -> Time {
 pub(in super::super) fn info(preferred: &[u8]) -> HostInfo {
     HostInfo {
         control_addresses: Vec::new(),
+        mac: [0; 6],
         ok: true,
         quiesced: false,
         phase: Phase::Member,
@@ -328,18 +331,18 @@ fn reason_for_an_unserved_address() {
 }
 
 // Rule 3: held by another while the preferred host is available →
-//   immediate: Release, then the preferred host for the reason failback
+//   immediate: the preferred host, after that holder, for the reason failback
 //   after d: the same once it has been available for d
 //   never: nothing
 #[test]
 fn failback_by_policy() {
     let held = || vec![(2, info(&[9])), (3, online(info(&[]), 9, 1))];
     let pause = Duration::from_millis(500);
-    let released = vec![(RELEASE, 3, Reason::Failback)];
+    let taken = vec![(ACQUIRE, 2, Reason::Failback)];
     for (policy, now, expected) in [
-        (Failback::Immediate, 0, released.clone()),
+        (Failback::Immediate, 0, taken.clone()),
         (Failback::After(pause), 499, vec![]),
-        (Failback::After(pause), 500, released),
+        (Failback::After(pause), 500, taken),
         (Failback::Never, 1_000_000, vec![]),
     ] {
         let mut leader = Leader::new(held());
@@ -452,28 +455,35 @@ fn operators_request() {
     assert_eq!(held().asked(9, 3), Err(MoveRefusal::HasIt));
 }
 
-// It can be done → Release, then Acquire by that host for the reason operator, although another
-// would be chosen; asked again meanwhile → no further order, no refusal. The holder keeps it →
-// forgotten.
+// It can be done → Acquire by that host after the holder, for the reason operator, although another
+// would be chosen; asked again meanwhile → no further order, no refusal. That host does not take it
+// → the holder is told to release it. It keeps it → forgotten.
 #[test]
 fn operators_move() {
     let mut busy = info(&[8]);
     busy.load = 99;
     let hosts = |third: HostInfo| vec![(2, online(busy.clone(), 8, 1)), (3, third), (4, info(&[]))];
     let mut leader = Leader::new(hosts(online(info(&[]), 9, 4))).floating(9);
+    leader.database.assigned(addr(9), 4);
     let (address, reason) = (addr(9), Reason::Operator);
-    let release = Decision::Release { address, to: host(3), epoch: 4, reason };
-    assert_eq!(leader.asked(9, 2), Ok(Some(release)));
+    let acquire = |n| {
+        let (to, from, after) = (host(n), Some(host(3)), Some(host(3)));
+        Decision::Acquire { address, from, to, epoch: 5, reason, after }
+    };
+    assert_eq!(leader.asked(9, 2), Ok(Some(acquire(2))));
     assert_eq!(leader.asked(9, 2), Ok(None));
-    assert_eq!(leader.asked(9, 4), Ok(Some(release)), "another wish, before it was obeyed");
-    assert_eq!(leader.asked(9, 2), Ok(Some(release)));
+    assert_eq!(leader.asked(9, 4), Ok(Some(acquire(4))), "another wish, before it was obeyed");
+    assert_eq!(leader.asked(9, 2), Ok(Some(acquire(2))));
     leader.hear(hosts(info(&[])));
     assert_eq!(leader.asked(9, 2), Ok(None));
     assert_eq!(leader.orders(at(0)), [(ACQUIRE, 2, Reason::Operator)]);
     leader.hear(hosts(online(info(&[]), 9, 5)));
     leader.decide(at(1));
     assert_eq!(leader.asked(9, 2).map(|decision| decision.is_some()), Ok(true));
-    for _ in 1..TRIES {
+    for _ in 1..3 {
+        assert_eq!(leader.orders(at(1)), [(ACQUIRE, 2, Reason::Operator)]);
+    }
+    for _ in 3..TRIES {
         assert_eq!(leader.orders(at(1)), [(RELEASE, 3, Reason::Operator)]);
     }
     assert_eq!(leader.orders(at(1)), [], "the holder keeps it");

@@ -22,11 +22,20 @@ fn holdings(scripts: bool) -> Holdings {
 
 /// Host 1 gives it, host 9 had it.
 fn assigned(epoch: u64) -> Assignment {
-    Assignment { epoch, reason: Reason::Unserved, from: Some(host(9)), by: host(1) }
+    Assignment { epoch, reason: Reason::Unserved, from: Some(host(9)), by: host(1), partner: None }
 }
 
 fn host(n: u8) -> HostId {
     HostId(IpAddr::V4(Ipv4Addr::new(10, 77, 0, n)))
+}
+
+/// Host 1 wants it elsewhere.
+fn ordered(heir: Option<Partner>) -> Release {
+    Release { reason: Reason::Failback, by: Some(host(1)), heir }
+}
+
+fn partner(n: u8) -> Partner {
+    Partner { host: host(n), mac: [2, 0, 0, 0, 0, n] }
 }
 
 fn failed() -> Result<(), String> {
@@ -41,6 +50,9 @@ fn words(actions: &[Action]) -> Vec<&'static str> {
             Action::Fence(_) => "fence",
             Action::Open { .. } => "open",
             Action::Forget(_) => "forget",
+            Action::Stage { .. } => "stage",
+            Action::Forward { leased: true, .. } => "forward",
+            Action::Forward { leased: false, .. } => "leave",
             Action::Measure { .. } => "measure",
             Action::Configure { .. } => "configure",
             Action::Deconfigure { .. } => "deconfigure",
@@ -75,7 +87,9 @@ fn brought_to(stage: Stage, scripts: bool) -> Holdings {
     holdings.measured(at(0), addr(1), 7, out);
     holdings.script_ended(at(0), AddressScript::Acquire, addr(1), 7, Ok(()), out);
     match stage {
-        Stage::Stopping => holdings.release(at(0), addr(1), Reason::Failback, None, out),
+        Stage::Stopping => {
+            holdings.release(at(0), addr(1), Release::by_itself(Reason::Failback), out);
+        }
         Stage::Clearing => {
             holdings.withdraw_all(at(0), Reason::LeaseLapsed, out);
         }
@@ -237,7 +251,7 @@ fn phases_of_a_release() {
         let mut holdings = brought_to(Stage::Online, scripts);
         let mut out = Vec::new();
         let begun = if scripts { 5 } else { 25 };
-        holdings.release(at(begun), addr(1), Reason::Failback, Some(host(1)), &mut out);
+        holdings.release(at(begun), addr(1), ordered(None), &mut out);
         if scripts {
             holdings.script_ended(at(25), AddressScript::Release, addr(1), 7, Ok(()), &mut out);
         }
@@ -305,7 +319,7 @@ fn release() {
     ] {
         let mut holdings = brought_to(stage, scripts);
         let mut out = Vec::new();
-        holdings.release(at(1), addr(1), Reason::Failback, None, &mut out);
+        holdings.release(at(1), addr(1), Release::by_itself(Reason::Failback), &mut out);
         assert_eq!(words(&out), expected, "{stage:?}");
     }
 }
@@ -466,4 +480,91 @@ fn refusal_backs_off() {
     holdings.withdraw_all(now, Reason::LeaseLapsed, out);
     try_it(&mut holdings, now, failed(), out);
     assert!(holdings.refused(now + Duration::from_secs(10)).is_empty());
+}
+
+// Taken over from a host that serves it → staged and not fenced; listed as waiting, until it is
+// opened.
+#[test]
+fn taken_over() {
+    let mut holdings = holdings(false);
+    let mut out = Vec::new();
+    let assignment = Assignment { partner: Some(partner(9)), ..assigned(7) };
+    holdings.acquire(at(0), addr(1), assignment, &mut out);
+    assert_eq!(words(&out), ["stage", "configure"]);
+    assert_eq!(holdings.served()[0].state, AddressState::Preparing);
+    assert_eq!(holdings.awaited(addr(1)), Some(host(9)));
+    holdings.take_changed();
+    holdings.configured(at(1), addr(1), 7, Ok(()), &mut out);
+    assert_eq!(holdings.served()[0].state, AddressState::Prepared);
+    assert!(holdings.take_changed(), "to be told at once");
+    out.clear();
+    holdings.open(at(2), addr(1), &mut out);
+    assert_eq!(words(&out), ["open", "announce", "measure"]);
+    assert_eq!(holdings.served()[0].state, AddressState::Online);
+    assert_eq!(holdings.awaited(addr(1)), None);
+}
+
+// Handed over → after the release script, where there is one, sent on and not listed; off the
+// interface a while later; sent on until the minute is over, or without this agent once it ends.
+#[test]
+fn handed_over() {
+    for scripts in [false, true] {
+        let mut holdings = brought_to(Stage::Online, scripts);
+        let mut out = Vec::new();
+        holdings.release(at(1_000), addr(1), ordered(Some(partner(2))), &mut out);
+        if scripts {
+            assert_eq!(words(&out), ["release script"]);
+            assert_eq!(holdings.served()[0].state, AddressState::Releasing);
+            out.clear();
+            let script = AddressScript::Release;
+            holdings.script_ended(at(1_000), script, addr(1), 7, Ok(()), &mut out);
+        }
+        assert_eq!(words(&out), ["forward", "measure"]);
+        assert_eq!((holdings.served(), holdings.is_empty()), (vec![], false));
+        out.clear();
+        holdings.tick(at(1_249), &mut out);
+        assert_eq!(words(&out), Vec::<&str>::new());
+        holdings.tick(at(1_250), &mut out);
+        assert_eq!(words(&out), ["deconfigure"]);
+        out.clear();
+        holdings.deconfigured(at(1_251), addr(1), 7, Ok(()), &mut out);
+        assert_eq!(words(&out), ["released"]);
+        assert!(holdings.is_empty());
+        out.clear();
+        let mut ending = holdings.clone();
+        ending.leave_forwards(&mut out);
+        assert_eq!(words(&out), ["leave"]);
+        out.clear();
+        holdings.follow(addr(1), partner(2), &mut out);
+        assert_eq!(words(&out), Vec::<&str>::new());
+        holdings.follow(addr(1), partner(3), &mut out);
+        assert_eq!(words(&out), ["forward"], "to who has it now");
+        out.clear();
+        holdings.tick(at(60_999), &mut out);
+        assert_eq!(words(&out), Vec::<&str>::new());
+        holdings.tick(at(61_000), &mut out);
+        assert_eq!(words(&out), ["forget"]);
+    }
+}
+
+// Comes back while it is sent on → no longer sent on, and not forgotten later. The lease ran out →
+// fenced while it is on the interface, forgotten else.
+#[test]
+fn sending_on_ends() {
+    let mut holdings = brought_to(Stage::Online, false);
+    let mut out = Vec::new();
+    holdings.release(at(0), addr(1), ordered(Some(partner(2))), &mut out);
+    let mut back = holdings.clone();
+    back.acquire(at(1), addr(1), assigned(8), &mut out);
+    out.clear();
+    back.end_all_forwards(&mut out);
+    assert_eq!(words(&out), Vec::<&str>::new());
+    let mut lapsed = holdings.clone();
+    lapsed.end_all_forwards(&mut out);
+    assert_eq!(words(&out), ["fence"]);
+    holdings.tick(at(250), &mut out);
+    holdings.deconfigured(at(250), addr(1), 7, Ok(()), &mut out);
+    out.clear();
+    holdings.end_all_forwards(&mut out);
+    assert_eq!(words(&out), ["forget"]);
 }

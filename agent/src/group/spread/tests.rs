@@ -16,8 +16,8 @@ fn leader(hosts: Vec<(u8, HostInfo)>) -> Leader {
 fn first(leader: &mut Leader) -> Option<(u64, u8)> {
     let decisions = decide(leader, 0, 10_000);
     decisions.first().map(|&(ms, decision)| match decision {
-        Decision::Release { to, reason: Reason::Spread, .. } => {
-            (ms, (1..9).find(|&n| host(n) == to).unwrap())
+        Decision::Acquire { after: Some(from), reason: Reason::Spread, .. } => {
+            (ms, (1..9).find(|&n| host(n) == from).unwrap())
         }
         Decision::Release { .. } | Decision::Acquire { .. } | Decision::CannotAssign(_) => {
             panic!("{decision:?}")
@@ -31,11 +31,11 @@ fn first(leader: &mut Leader) -> Option<(u64, u8)> {
 fn one_at_a_time() {
     let mut uneven = leader(vec![(2, with(0, &[10, 11, 12])), (3, with(0, &[13]))]);
     let decisions = decide(&mut uneven, 0, 3_000);
-    let [(3_000, Decision::Release { address, to, reason: Reason::Spread, .. })] = decisions[..]
+    let [(3_000, Decision::Acquire { address, after, reason: Reason::Spread, .. })] = decisions[..]
     else {
         panic!("{decisions:?}")
     };
-    assert_eq!(to, host(2));
+    assert_eq!(after, Some(host(2)));
     let rest: Vec<u8> = (10..13).filter(|&n| addr(n) != address).collect();
     uneven.hear(vec![(2, with(0, &rest)), (3, with(0, &[13]))]);
     assert_eq!(uneven.orders(at(3_100)), [(true, 3, Reason::Spread)]);
@@ -88,7 +88,7 @@ fn among_hosts_of_a_kind() {
     let other = || online(info(&[19]), 19, 1);
     assert_eq!(first(&mut leader(vec![(2, holder(&[])), (3, other())])), None);
     let decisions = decide(&mut leader(vec![(2, holder(&[13])), (3, other())]), 0, 3_000);
-    let [(3_000, Decision::Release { address, .. })] = decisions[..] else {
+    let [(3_000, Decision::Acquire { address, .. })] = decisions[..] else {
         panic!("{decisions:?}")
     };
     assert_eq!(address, addr(13));
@@ -101,7 +101,7 @@ fn not_back_to_a_host_that_was_relieved() {
     let mut leader = leader(vec![(2, with(90, &[10, 11, 12])), (3, with(10, &[13, 14, 15]))]);
     leader.balance = Some(Balance { high: 80, low: 50, scale: 100 });
     let decisions = decide(&mut leader, 0, 3_000);
-    assert!(matches!(decisions[..], [(3_000, Decision::Release { reason: Reason::Balance, .. })]));
+    assert!(matches!(decisions[..], [(3_000, Decision::Acquire { reason: Reason::Balance, .. })]));
     leader.hear(vec![(2, with(10, &[10])), (3, with(10, &[11, 12, 13, 14, 15]))]);
     assert_eq!(decide(&mut leader, 3_100, 300_000), []);
     assert_eq!(decide(&mut leader, 303_100, 303_100).len(), 1);

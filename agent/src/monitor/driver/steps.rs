@@ -58,6 +58,8 @@ impl Steps {
             | Action::Heartbeat { .. }
             | Action::Send(_)
             | Action::Shorten(_)
+            | Action::Stage { .. }
+            | Action::Forward { .. }
             | Action::Stopped => {
                 let all = std::mem::take(&mut self.all);
                 *self = Self { all, ..Self::default() };

@@ -1,0 +1,83 @@
+//! What is due for this host's addresses as time passes.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use rais_common::time::Time;
+
+use super::super::phases::ChangePhase;
+use super::super::{Action, Report};
+use super::{Holdings, Stage};
+
+/// When to announce again after the first time: once after the second in which receivers may
+/// ignore a change (Linux `locktime`), then at twice the interval, so often.
+pub(super) const ANNOUNCE_AGAIN: Duration = Duration::from_millis(1_100);
+const ANNOUNCEMENTS: u32 = 4;
+
+/// After what time taking an address away is tried again.
+pub(super) const CLEAR_AGAIN: Duration = Duration::from_secs(1);
+
+impl Holdings {
+    /// Announces these again, soon and in the usual rhythm: neighbours may have learned otherwise.
+    pub fn announce_again(&mut self, now: Time, which: impl Fn(IpAddr) -> bool) {
+        for (_, holding) in self.held.iter_mut().filter(|(a, h)| h.is_open() && which(**a)) {
+            holding.announce_at = now;
+            holding.announcements = 0;
+        }
+    }
+
+    /// Sends the announcements that are due, ends what has lasted too long, tries again what did
+    /// not work.
+    pub fn tick(&mut self, now: Time, out: &mut Vec<Action>) {
+        let mut due = Vec::new();
+        for (&address, holding) in &mut self.held {
+            if holding.is_open() && now >= holding.announce_at {
+                due.push(address);
+                let pause = ANNOUNCE_AGAIN * 2_u32.saturating_pow(holding.announcements);
+                holding.announcements += 1;
+                let last = holding.announcements > ANNOUNCEMENTS;
+                holding.announce_at = if last { Time::END } else { now + pause };
+            }
+        }
+        if !due.is_empty() {
+            out.push(Action::Announce(due));
+        }
+        self.end_overdue(now, out);
+        self.end_forwards(now, out);
+        self.refused.tick(now);
+    }
+
+    fn end_overdue(&mut self, now: Time, out: &mut Vec<Action>) {
+        let overdue: Vec<(IpAddr, Stage, u64)> = self
+            .held
+            .iter()
+            .filter(|(_, h)| h.stage != Stage::Online && now >= h.deadline)
+            .map(|(&address, h)| (address, h.stage, h.epoch))
+            .collect();
+        let limit = self.limits.action;
+        for (address, stage, epoch) in overdue {
+            match stage {
+                Stage::Configuring | Stage::Ready | Stage::Starting => {
+                    let error = format!("not acquired within {limit:?}");
+                    self.fail(now, address, error, out);
+                }
+                Stage::Stopping => {
+                    let error = format!("release script not done within {limit:?}");
+                    out.push(Action::Report(Report::ReleaseFailed { address, epoch, error }));
+                    self.lap(now, address, ChangePhase::Script);
+                    self.let_go(now, address, out);
+                }
+                Stage::Draining => self.drained(now, address, out),
+                Stage::Clearing => {
+                    if let Some(holding) = self.held.get_mut(&address) {
+                        holding.lap(now, ChangePhase::Deconfigure);
+                        holding.report_released(address, out);
+                        holding.deadline = now + limit;
+                    }
+                    out.push(Action::Deconfigure { address, epoch });
+                }
+                Stage::Online => {}
+            }
+        }
+    }
+}
