@@ -10,23 +10,36 @@
 //! So the lease of a holder that is cut off with too few others ends before its addresses are given
 //! away, however many of its heartbeats were lost before and however long it slept.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use rais_common::time::Time;
 
-use super::{Group, Info};
+use super::{Group, HostId, Info};
 
 /// Most heartbeats remembered. One takes its place only if it was sent a sixteenth of an interval
 /// after the one before, so that this is enough for several timeouts of the usual length.
 const REMEMBERED: usize = 64;
 
-/// When this host's heartbeats were sent.
-#[derive(Clone, Debug, Default, Hash)]
+/// When this host's heartbeats were sent, and which of them others have heard.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Sent {
     heartbeats: VecDeque<Heartbeat>,
     /// Boot and sequence of the last heartbeat that was to be sent.
     last: (u64, u64),
+    /// Of each host its boot, and when the newest heartbeat was sent that it is known to have heard.
+    heard: BTreeMap<HostId, (u64, Time)>,
+    /// There is a quorum: without one nothing hangs on any of it.
+    matters: bool,
+}
+
+impl Hash for Sent {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        if self.matters {
+            (&self.heartbeats, self.last, &self.heard).hash(state);
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Hash)]
@@ -58,6 +71,21 @@ impl Sent {
         self.heartbeats.iter().rev().find(|sent| sent.number <= number).map(|sent| sent.at)
     }
 
+    /// A host of this boot has heard what was sent then.
+    fn note(&mut self, host: HostId, boot: u64, sent: Time) {
+        let (known, newest) = self.heard.entry(host).or_insert((boot, sent));
+        // One that has started anew has forgotten what it had heard.
+        *newest = if *known == boot { sent.max(*newest) } else { sent };
+        *known = boot;
+    }
+
+    /// The newest time such that `n` hosts (from 1) have heard what was sent then or later.
+    fn heard_by(&self, n: usize) -> Option<Time> {
+        let mut heard: Vec<Time> = self.heard.values().map(|&(_, sent)| sent).collect();
+        heard.sort_unstable_by(|a, b| b.cmp(a));
+        heard.get(n.checked_sub(1)?).copied()
+    }
+
     /// When the last one was sent before `at`.
     fn before(&self, at: Time) -> Option<Time> {
         self.heartbeats.iter().rev().find(|sent| sent.at < at).map(|sent| sent.at)
@@ -69,25 +97,26 @@ impl Group {
     pub(super) fn heartbeat_sent(&mut self, at: Time, lease_until: Time) {
         self.sent_until = Some(at + self.own_lease());
         self.lease_until = lease_until;
-        if self.others_needed() > 0 {
-            self.sent.was(at, self.settings.heartbeat / 16);
-        }
+        self.sent.matters = self.others_needed() > 0;
+        self.sent.was(at, self.settings.heartbeat / 16);
+        // What was heard before means nothing any more.
+        let long_ago = at.minus(self.settings.timeout * 2);
+        self.sent.heard.retain(|_, &mut (_, sent)| sent >= long_ago);
     }
 
-    /// When the newest of this host's heartbeats was sent that the sender of `info`, received at
-    /// `at`, is known to have heard.
+    /// Takes note of what the sender of `info`, received at `at`, has heard of this host.
     ///
     /// Where a heartbeat has no room for all the sender has heard, and does not name this host, it
     /// is taken to have heard what was sent before it spoke; its word being worth less, the lease
     /// is shorter by what covers the loss of one heartbeat.
-    pub(super) fn heard_there(&self, info: &Info, at: Time) -> Option<Time> {
-        if self.others_needed() == 0 {
-            return None;
-        }
+    pub(super) fn note_heard(&mut self, source: HostId, boot: u64, info: &Info, at: Time) {
         let own = info.known.iter().find(|known| known.id == self.settings.host);
         let said = own.and_then(|known| self.sent.handled((known.boot, known.sequence)));
         let guessed = info.knows_more.then(|| self.sent.before(at)).flatten();
-        said.max(guessed.map(|sent| sent.minus(self.settings.heartbeat * 3 / 4)))
+        let guessed = guessed.map(|sent| sent.minus(self.settings.heartbeat * 3 / 4));
+        if let Some(sent) = said.max(guessed) {
+            self.sent.note(source, boot, sent);
+        }
     }
 
     /// How many others the quorum needs.
@@ -116,7 +145,7 @@ impl Group {
             n => {
                 // A heartbeat longer than it was told, whatever the timeout is there.
                 let counted = (self.pace.lease + self.pace.heartbeat).saturating_sub(self.margin());
-                self.members.heard_by(n).map_or(Time::ZERO, |sent| until.min(sent + counted))
+                self.sent.heard_by(n).map_or(Time::ZERO, |sent| until.min(sent + counted))
             }
         }
     }

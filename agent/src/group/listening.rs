@@ -67,7 +67,7 @@ impl Group {
     ) {
         let own = info.known.iter().find(|k| k.id == self.settings.host);
         let acknowledged = own.map(|k| (k.boot, k.sequence));
-        let heard_there = self.heard_there(&info, at);
+        self.note_heard(source, boot, &info, at);
         if let Some(remembered) = own.map(|k| k.boot).filter(|&b| b > self.boot) {
             self.boot = remembered.saturating_add(1);
             self.sequence = 0;
@@ -81,7 +81,6 @@ impl Group {
             Some(sum) if !self.members.complete(source, boot, sum, &mut info.host, now) => {
                 // It is alive; what it has is not known, and nothing is decided meanwhile.
                 self.members.heard(source, boot, sequence, at);
-                self.members.hears(source, boot, heard_there);
                 self.ask_lists(now, source, sum, out);
                 return;
             }
@@ -92,7 +91,6 @@ impl Group {
         else {
             return;
         };
-        self.members.hears(source, boot, heard_there);
         if news.arrival != Arrival::Known {
             self.members.note_lease(source, info.lease);
             self.changed = true;

@@ -24,9 +24,6 @@ pub(super) struct Peer {
     pub info: HostInfo,
     /// The newest message of ours that it has handled: boot and sequence.
     pub acknowledged: Option<(u64, u64)>,
-    /// When the newest heartbeat of ours was sent that it is known to have heard; kept where there
-    /// is a quorum.
-    pub hears: Option<Time>,
     /// Since when it could be assigned addresses without a break.
     pub available_since: Option<Time>,
     /// How long it may answer after its last message.
@@ -164,15 +161,6 @@ impl Membership {
         }
     }
 
-    /// Takes note of what a host in sight has heard of this one: a heartbeat sent then.
-    pub fn hears(&mut self, id: HostId, boot: u64, sent: Option<Time>) {
-        if let Some(peer) = self.peers.get_mut(&id)
-            && peer.boot == boot
-        {
-            peer.hears = peer.hears.max(sent);
-        }
-    }
-
     /// Takes up a fresh heartbeat. `None` where there is no room for another host.
     pub fn update(
         &mut self,
@@ -201,7 +189,6 @@ impl Membership {
             peer.available_since =
                 peer.available_since.filter(|_| peer.boot == boot).filter(|_| available(&info));
             peer.available_since = peer.available_since.or(available(&info).then_some(at));
-            peer.hears = peer.hears.filter(|_| !anew);
             peer.boot = boot;
             peer.sequence = sequence;
             peer.heard = peer.heard.max(at);
@@ -233,7 +220,6 @@ impl Membership {
             heard: at,
             info,
             acknowledged,
-            hears: None,
             available_since,
             lease: Duration::ZERO,
             compared: false,
@@ -350,14 +336,6 @@ impl Membership {
     /// tick, not at every message.
     pub fn next_expiry(&self, timeout: Duration) -> Option<Time> {
         self.earliest.map(|earliest| earliest + timeout)
-    }
-
-    /// The newest time such that `n` hosts in sight (from 1) have heard a heartbeat of this host
-    /// that was sent then or later.
-    pub fn heard_by(&self, n: usize) -> Option<Time> {
-        let mut heard: Vec<Time> = self.peers.values().filter_map(|peer| peer.hears).collect();
-        heard.sort_unstable_by(|a, b| b.cmp(a));
-        heard.get(n.checked_sub(1)?).copied()
     }
 
     /// What the heartbeat says of the others.

@@ -247,7 +247,8 @@ fn an_observer_gives_everything_up_and_a_member_takes_part_again() {
     assert!(moves(&said) && bench.serves(5), "{said:?}");
 }
 
-// The quorum goes up → what is held goes, unless enough hosts are in sight and were heard lately.
+// The quorum goes up → what is held goes, unless enough hosts are in sight and have heard this one
+// lately.
 #[test]
 fn a_higher_quorum() {
     let two: fn(&mut Settings) = |s| s.quorum = 2;
@@ -258,10 +259,12 @@ fn a_higher_quorum() {
     assert!(revoked.is_some(), "{said:?}");
 
     let mut bench = Bench::member(settings(), false);
-    bench.hear(7, other(5, ms(T - H)));
+    let sent = bench.sent.1;
+    let Body::Info(info) = other(5, ms(T - H)) else { panic!() };
+    bench.acknowledge(7, *info);
     bench.pass(50, false);
     let said = bench.give(reconfigured(two));
     assert!(bench.serves(5));
-    let until = at(bench.now - 50) + ms(T - H);
+    let until = at(sent + T - H / 4).min(at(bench.now + T - H - H / 4));
     assert_eq!(heartbeats(&said), [(ms(T - H), until)]);
 }
