@@ -55,7 +55,7 @@ enum Task {
     Alerts,
     /// Runs simulated clusters, each from a seed of its own.
     Simulate {
-        /// For the simulation: --seeds N, --seed FIRST, --hosts N; --crowd HOSTSxADDRESSES for one
+        /// For the simulation: --seeds N, --seed FIRST, --hosts N; --crowd `HOSTSxADDRESSES` for one
         /// large group of which many hosts die; --help lists all.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,

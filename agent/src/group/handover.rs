@@ -19,16 +19,18 @@ impl Group {
     }
 
     /// Whether an order to acquire can be obeyed as far as the holder goes: there is none, or it is
-    /// seen to serve the address.
+    /// seen to serve the address, and nobody else is. Somebody the holder does not hear may.
     pub(super) fn sees_holder(&self, entry: &OrderEntry) -> bool {
-        entry.other.is_none_or(|holder| {
-            let served = self.members.get(holder).map(|peer| &peer.info.served);
-            served.into_iter().flatten().any(|served| {
-                served.address == entry.address
-                    && served.epoch < entry.epoch
-                    && !served.state.waits()
-            })
-        })
+        let Some(holder) = entry.other else { return true };
+        let mut serving = self.members.iter().filter_map(|(host, peer)| {
+            let served = &peer.info.served;
+            let place = served.binary_search_by_key(&entry.address, |served| served.address);
+            let listed = place.ok().and_then(|n| served.get(n)).filter(|s| !s.state.waits());
+            listed.map(|served| (host, served.epoch))
+        });
+        let only =
+            serving.next().is_some_and(|(host, epoch)| host == holder && epoch < entry.epoch);
+        only && serving.next().is_none()
     }
 
     /// Gives an address up as the leader `by` orders.

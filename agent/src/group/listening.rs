@@ -156,10 +156,13 @@ impl Group {
         let mut contested = BTreeSet::new();
         for theirs in &peer.info.served {
             let Some(epoch) = self.holdings.epoch(theirs.address) else { continue };
-            let waits = self.holdings.awaited(theirs.address).is_some();
-            // A hand-over: one of the two waits for the other to let go.
+            let awaited = self.holdings.awaited(theirs.address);
+            let waits = awaited.is_some();
+            // A hand-over: one of the two waits for the other to let go. Where a third host serves
+            // the address too, nothing comes of it.
             let over = waits && !theirs.state.waits();
-            if !waits && theirs.state.waits() || over && theirs.epoch < epoch {
+            let lets_go = over && theirs.epoch < epoch && awaited == Some(source);
+            if !waits && theirs.state.waits() || lets_go {
                 continue;
             }
             contested.insert((source, theirs.address));
@@ -168,7 +171,7 @@ impl Group {
             let me = control::holder(host, epoch, &own_info, preferred);
             let other = control::holder(source, theirs.epoch, &peer.info, preferred);
             let keeps = keeper(theirs.address, &[me, other]) == Some(host);
-            if !settled && (over || !keeps) {
+            if over || !settled && !keeps {
                 lost.push(theirs.address);
             }
         }

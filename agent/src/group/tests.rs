@@ -453,15 +453,14 @@ fn quorum_bounds_the_lease() {
     for from in [2, 3, 1] {
         bench.hear(from, Body::Info(Box::new(leader_info())));
     }
-    let later = at(bench.now + H);
-    assert_eq!(bench.group.lease(later), at(sent[1] + T - H / 4));
+    assert_eq!(bench.group.lease(at(bench.now + H)), at(sent[1] + T - H / 4));
     let mut info = leader_info();
     info.knows_more = true;
     bench.now += 1;
     bench.hear(2, Body::Info(Box::new(info)));
     let guessed = bench.sent.1 - H * 3 / 4;
     assert!(guessed > sent[1]);
-    assert_eq!(bench.group.lease(later), at(sent[2].min(guessed) + T - H / 4));
+    assert_eq!(bench.group.lease(at(bench.now + H)), at(sent[2].min(guessed) + T - H / 4));
     bench.group.settings.quorum = 1;
     assert_eq!(bench.group.lease(at(bench.now)), at(bench.now + T - H));
     bench.group.settings.quorum = 5;

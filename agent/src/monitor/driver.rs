@@ -27,7 +27,7 @@ use super::transmit::Transmitter;
 use crate::announce::Announcer;
 use crate::clock;
 use crate::config::checked::Seal;
-use crate::data_plane::DataPlane;
+use crate::data_plane::{DataPlane, DataPlaneError};
 use crate::group::{Action, Event, Group, HostId, Message, MoveRefusal, Report, Settings, View};
 use crate::metrics::Measures;
 use crate::record::Recorder;
@@ -356,28 +356,34 @@ impl Driver {
         }
     }
 
+    /// What cannot be handed over without a gap is fenced.
+    fn fence_unless(&mut self, address: IpAddr, done: Result<(), DataPlaneError>) {
+        if let Err(error) = done {
+            tracing::warn!(%address, %error, "packets may be lost while it changes hosts");
+            self.fence(&[address]);
+        }
+    }
+
+    fn forget(&mut self, address: IpAddr) {
+        if self.waiting.armed.keeps(address) {
+            self.fence(&[address]);
+        } else if let Err(error) = self.plane.forget(address) {
+            tracing::error!(%address, %error, "the address stays fenced on this host");
+        }
+    }
+
     fn carry_out_one(&mut self, now: Time, action: Action) -> Outcome {
         match action {
             Action::Stage { address, from } => {
-                if let Err(error) = self.plane.stage(address, from) {
-                    tracing::warn!(%address, %error, "packets may be lost while it changes hosts");
-                    self.fence(&[address]);
-                }
+                let staged = self.plane.stage(address, from);
+                self.fence_unless(address, staged);
             }
             Action::Forward { address, to, until, leased } => {
                 self.announce_no_more(&[address]);
-                if let Err(error) = self.plane.forward(address, to, until, leased) {
-                    tracing::warn!(%address, %error, "packets may be lost while it changes hosts");
-                    self.fence(&[address]);
-                }
+                let forwarded = self.plane.forward(address, to, until, leased);
+                self.fence_unless(address, forwarded);
             }
-            // It stays fenced.
-            Action::Forget(address) if self.waiting.armed.keeps(address) => self.fence(&[address]),
-            Action::Forget(address) => {
-                if let Err(error) = self.plane.forget(address) {
-                    tracing::error!(%address, %error, "the address stays fenced on this host");
-                }
-            }
+            Action::Forget(address) => self.forget(address),
             Action::Measure { address, epoch } => {
                 return Outcome::Happened(Event::Measured { address, epoch });
             }
@@ -514,7 +520,7 @@ enum Outcome {
 /// An address could not be fenced, so this host may go on answering for it. The one thing that is
 /// certain to end that is the lease: the agent ends and lets it run out. A restarted agent takes
 /// everything away first.
-fn fall_silent(plane: &mut dyn DataPlane, error: &crate::data_plane::DataPlaneError) -> ! {
+fn fall_silent(plane: &mut dyn DataPlane, error: &DataPlaneError) -> ! {
     let revoked = plane.lease(Time::ZERO);
     tracing::error!(%error, ?revoked, "cannot withdraw an address: ending, so that the lease ends");
     std::process::abort();
