@@ -62,10 +62,9 @@ pub fn rais_xdp(context: XdpContext) -> u32 {
     };
     match fate {
         Fate::Pass => XDP_PASS,
-        Fate::Drop => XDP_DROP,
         Fate::SendBack => XDP_TX,
         Fate::Forward { to, from } if packet.readdress(to, from) => XDP_TX,
-        Fate::Forward { .. } => XDP_DROP,
+        Fate::Drop | Fate::Forward { .. } => XDP_DROP,
     }
 }
 
