@@ -2,6 +2,7 @@
 #![allow(clippy::wildcard_enum_match_arm, reason = "tests look at a few actions of many")]
 
 mod handover;
+mod quorum;
 mod reconfigured;
 
 use std::collections::BTreeMap;
@@ -433,58 +434,6 @@ fn opens_when_nobody_else_lists_it() {
     assert!(!actions.iter().any(opened));
     let actions = bench.hear(2, Body::Info(Box::new(leader_info())));
     assert!(actions.iter().any(opened));
-}
-
-// quorum 3: a heartbeat each is acknowledged by hosts 2, 3 and 1, and later ones are not, whatever
-// else is heard → the lease, counted from the second newest; the same where others have no room to
-// say so
-#[test]
-fn quorum_bounds_the_lease() {
-    let mut quorate = settings();
-    quorate.quorum = 3;
-    let mut bench = Bench::member(quorate, true);
-    let mut sent = Vec::new();
-    for from in [2, 3, 1] {
-        bench.pass(H, false);
-        sent.push(bench.sent.1);
-        bench.acknowledge(from, leader_info());
-    }
-    bench.pass(H, false);
-    for from in [2, 3, 1] {
-        bench.hear(from, Body::Info(Box::new(leader_info())));
-    }
-    assert_eq!(bench.group.lease(at(bench.now + H)), at(sent[1] + T - H / 4));
-    let mut info = leader_info();
-    info.knows_more = true;
-    bench.now += 1;
-    bench.hear(2, Body::Info(Box::new(info)));
-    let guessed = bench.sent.1 - H * 3 / 4;
-    assert!(guessed > sent[1]);
-    assert_eq!(bench.group.lease(at(bench.now + H)), at(sent[2].min(guessed) + T - H / 4));
-    bench.group.settings.quorum = 1;
-    assert_eq!(bench.group.lease(at(bench.now)), at(bench.now + T - H));
-    bench.group.settings.quorum = 5;
-    assert_eq!(bench.group.lease(at(bench.now)), Time::ZERO);
-}
-
-// The quorum is lost → the holder withdraws, and the leader assigns nothing, until it is back.
-#[test]
-fn quorum_lost_and_back() {
-    let mut quorate = settings();
-    quorate.quorum = 2;
-    let mut bench = Bench::member(quorate, true);
-    bench.order(1, true, 5, (9, 4));
-    bench.pass(T + H, false);
-    assert!(!bench.group.quorum_met);
-    assert!(!bench.serves(9));
-    bench.pass(10 * T, false);
-    assert_eq!(bench.group.leader, Some(host(5)));
-    assert!(!bench.serves(5), "leads and assigns nothing");
-    let mut info = leader_info();
-    (info.host.phase, info.host.leader) = (Phase::Joining, Some(host(5)));
-    bench.acknowledge(1, info);
-    assert!(bench.group.quorum_met);
-    assert!(bench.serves(5));
 }
 
 // Others remember a higher boot of this host → it goes one above that, and counts from the start.

@@ -272,7 +272,7 @@ const HOLDINGS: [Rule; 9] = [
 ];
 
 /// Who is to have an address.
-const PLACES: [Rule; 11] = [
+const PLACES: [Rule; 12] = [
     rule(
         "quiesced hosts are assigned addresses",
         MEMBERSHIP,
@@ -328,6 +328,12 @@ const PLACES: [Rule; 11] = [
         LEASE_ROOM,
         "let said = own.and_then(|known| self.sent.handled((known.boot, known.sequence)));",
         "let said = own.map(|_| at);",
+    ),
+    rule(
+        "orders need no quorum that is heard now",
+        LEASE_ROOM,
+        "heard.take(needed).count() == needed",
+        "heard.take(needed).count() <= needed",
     ),
     rule(
         "a host that others have heard since is taken for dead",
