@@ -16,7 +16,8 @@ use std::time::Duration;
 
 use rais_common::time::Time;
 
-use super::{Group, HostId, Info};
+use super::membership::Peer;
+use super::{Group, HostId, Info, Phase};
 
 /// Most heartbeats remembered. One takes its place only if it was sent a sixteenth of an interval
 /// after the one before, so that this is enough for several timeouts of the usual length.
@@ -164,7 +165,9 @@ impl Group {
     pub(super) fn hears_quorum(&self, now: Time) -> bool {
         let lately = now.minus(self.settings.heartbeat);
         let needed = self.others_needed();
-        let heard = self.members.iter().filter(|(_, peer)| peer.heard >= lately);
+        // One that has just started has heard nobody yet, and cannot say so.
+        let counts = |peer: &Peer| peer.heard >= lately && peer.info.phase != Phase::Joining;
+        let heard = self.members.iter().filter(|(_, peer)| counts(peer));
         heard.take(needed).count() == needed
     }
 

@@ -185,8 +185,10 @@ impl Cluster {
         let home = self.hosts.iter().find(|host| host.settings.preferred.contains(&address));
         home.is_some_and(|host| {
             let timeout = u64::try_from(host.settings.orphan_timeout.as_nanos()).unwrap();
-            // Heartbeats that were held back make it younger.
-            let gone = self.now.saturating_sub(host.gone.max(self.network.clogged_until()));
+            // Heartbeats that were held back make it younger, on their way or by a host that was
+            // paused while it sent them.
+            let late = self.network.clogged_until().max(self.thawed);
+            let gone = self.now.saturating_sub(host.gone.max(late));
             host.group.is_none() && gone > timeout + self.timing.settles_within()
         })
     }

@@ -272,7 +272,7 @@ const HOLDINGS: [Rule; 9] = [
 ];
 
 /// Who is to have an address.
-const PLACES: [Rule; 12] = [
+const PLACES: [Rule; 13] = [
     rule(
         "quiesced hosts are assigned addresses",
         MEMBERSHIP,
@@ -334,6 +334,12 @@ const PLACES: [Rule; 12] = [
         LEASE_ROOM,
         "heard.take(needed).count() == needed",
         "heard.take(needed).count() <= needed",
+    ),
+    rule(
+        "a host that has just started counts for the quorum of orders",
+        LEASE_ROOM,
+        " && peer.info.phase != Phase::Joining;",
+        ";",
     ),
     rule(
         "a host that others have heard since is taken for dead",

@@ -49,8 +49,11 @@ fn quorum_lost_and_back() {
     assert!(!bench.serves(5), "leads and assigns nothing");
     let mut info = leader_info();
     (info.host.phase, info.host.leader) = (Phase::Joining, Some(host(5)));
-    bench.acknowledge(1, info);
+    bench.acknowledge(7, info.clone());
     assert!(bench.group.quorum_met);
+    assert!(!bench.serves(5), "one that has just started may have forgotten whom it heard");
+    info.host.phase = Phase::Member;
+    bench.acknowledge(7, info);
     assert!(bench.serves(5));
 }
 
