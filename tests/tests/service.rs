@@ -118,7 +118,8 @@ fn the_unit_runs_the_agent_and_restarts_it_when_one_driver_stands_still() {
     let says = |text: &str| text.contains("demo: leads, hosts 1, holds 1 of 1 addresses; other:");
     systemd.wait_property("StatusText", says).unwrap();
     let link = || {
-        let pins = trial.get(1).bpf_dir().join("rais").join("v2");
+        let version = format!("v{}", rais_common::maps::SCHEMA);
+        let pins = trial.get(1).bpf_dir().join("rais").join(version);
         trial
             .get(1)
             .run("bpftool", &["link", "show", "pinned", pins.join("link-eth0").to_str().unwrap()])

@@ -33,13 +33,16 @@ const NEEDED: [&str; 9] = [
 /// Files that declare modules, and the only modules that are wanted of them: what is not simulated
 /// need not be built again with each rule.
 const TRIMMED: [(&str, &[&str]); 3] = [
-    ("agent/src/lib.rs", &["clock", "data_plane", "events", "group", "record", "status"]),
+    (
+        "agent/src/lib.rs",
+        &["clock", "data_plane", "events", "group", "privileges", "record", "status"],
+    ),
     ("agent/src/data_plane.rs", &["memory"]),
     ("tests/src/lib.rs", &["cluster", "model"]),
 ];
 
 /// The only dependencies that are wanted, of the agent and of the tests.
-const DEPENDENCIES: [&str; 14] = [
+const DEPENDENCIES: [&str; 15] = [
     "anyhow",
     "aya",
     "clap",
@@ -48,6 +51,7 @@ const DEPENDENCIES: [&str; 14] = [
     "nix",
     "rais",
     "rais-common",
+    "rustix",
     "serde",
     "serde_json",
     "stateright",

@@ -1,14 +1,12 @@
 //! Random runs of simulated clusters, each from a seed of its own.
 
 use std::num::ParseIntError;
-use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Parser;
 use rais_tests::cluster::chaos::{self, Options};
 use rais_tests::cluster::shrink;
-use rais_tests::crowd::{Failure, Size, TIMEOUT, fail};
 
 /// Runs simulated clusters to which random things happen, and checks that what must hold holds.
 #[derive(Debug, Parser)]
@@ -37,34 +35,6 @@ struct Arguments {
     /// Print everything that happens.
     #[arg(long)]
     verbose: bool,
-    /// Instead: a crowd of so many hosts with so many addresses in all, of which some hosts die at
-    /// once.
-    #[arg(long, value_name = "HOSTSxADDRESSES")]
-    crowd: Option<Many>,
-    /// How many hosts of the crowd die.
-    #[arg(long, default_value_t = 20, requires = "crowd")]
-    dying: usize,
-    /// What the crowd sends in the same millisecond arrives in any order.
-    #[arg(long, requires = "crowd")]
-    overtaking: bool,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Many {
-    hosts: usize,
-    addresses: usize,
-}
-
-impl FromStr for Many {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (hosts, addresses) =
-            text.split_once('x').ok_or("two numbers with an x between them, as 200x10000")?;
-        let number = |text: &str| text.parse().map_err(|e| format!("{text:?}: {e}"));
-        let many = Self { hosts: number(hosts)?, addresses: number(addresses)? };
-        if many.hosts < 2 { Err("at least two hosts".to_owned()) } else { Ok(many) }
-    }
 }
 
 #[derive(Clone, Debug)]
@@ -81,29 +51,8 @@ impl FromStr for Numbers {
     }
 }
 
-/// After the timeout, the time in which all addresses have to be answered for again.
-const BOUND: Duration = Duration::from_millis(100);
-
-/// Lets hosts of a crowd die. Fails if that takes too long.
-fn crowd(many: Many, dying: usize, overtaking: bool, seed: u64) -> ExitCode {
-    let Many { hosts, addresses } = many;
-    let preferred = addresses / hosts;
-    let floating = addresses - preferred * hosts;
-    let size = Size { hosts, preferred, floating, overtaking, ..Size::default() };
-    let Failure { addresses: without, took, longest } = fail(size, dying.min(hosts - 1), seed);
-    println!(
-        "{hosts} hosts, {addresses} addresses; {dying} hosts die, {without} addresses are answered \
-         for again within {took:?} of virtual time (timeout {TIMEOUT:?}); longest datagram \
-         {longest} bytes"
-    );
-    if took <= TIMEOUT + BOUND { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-fn main() -> ExitCode {
+fn main() {
     let arguments = Arguments::parse();
-    if let Some(many) = arguments.crowd {
-        return crowd(many, arguments.dying, arguments.overtaking, arguments.seed);
-    }
     let Arguments { seeds, seed, hosts, happenings, off, verbose, .. } = arguments;
     let only = arguments.only.map(|numbers| numbers.0);
     let options = Options { hosts, happenings, only, off, verbose };
@@ -129,5 +78,4 @@ fn main() -> ExitCode {
     println!(
         "{seeds} runs clean: {moves} moves, settled within {slowest:?} at most (seed {slowest_seed})"
     );
-    ExitCode::SUCCESS
 }
