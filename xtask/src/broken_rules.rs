@@ -63,6 +63,9 @@ const DEPENDENCIES: [&str; 15] = [
 /// Simulated clusters for each rule.
 const SEEDS: &str = "400";
 
+/// Runs that once showed a mistake that hardly any other run shows.
+const TELLING: [&str; 4] = ["2665", "5308", "6184", "6879"];
+
 /// What the model checker looks at, in this order, until it notices something: one fault of any
 /// kind, then two that cross an order.
 const MODELS: [&[&str]; 2] =
@@ -231,14 +234,16 @@ impl Scratch {
 
     /// What the simulation noticed, and after how many runs.
     fn simulate(&self) -> Result<Option<String>> {
-        let output = self.run("rais-simulate", &["--no-shrinking", "--seeds", SEEDS])?;
-        if output.status.success() || is_late(&output) {
-            return Ok(None);
+        let mut runs =
+            TELLING.map(|seed| ["--no-shrinking", "--seeds", "1", "--seed", seed]).to_vec();
+        runs.push(["--no-shrinking", "--seeds", SEEDS, "--seed", "1"]);
+        for run in runs {
+            let output = self.run("rais-simulate", &run)?;
+            if !output.status.success() && !is_late(&output) {
+                return Ok(Some(noticed(&output)));
+            }
         }
-        let text = String::from_utf8_lossy(&output.stderr);
-        let what = text.lines().find_map(invariant).unwrap_or_else(|| ended(&output));
-        let seed = text.split("--seed ").nth(1).and_then(|rest| rest.split(' ').next());
-        Ok(Some(format!("{what} by the simulation, run {}", seed.unwrap_or("?"))))
+        Ok(None)
     }
 
     /// What the model checker noticed, and after how many states.
@@ -303,6 +308,14 @@ fn invariant(line: &str) -> Option<String> {
 /// It was ended because it took too long: that says nothing.
 fn is_late(output: &Output) -> bool {
     output.status.code() == Some(124)
+}
+
+/// What a simulation noticed, and in which run.
+fn noticed(output: &Output) -> String {
+    let text = String::from_utf8_lossy(&output.stderr);
+    let what = text.lines().find_map(invariant).unwrap_or_else(|| ended(output));
+    let seed = text.split("--seed ").nth(1).and_then(|rest| rest.split(' ').next());
+    format!("{what} by the simulation, run {}", seed.unwrap_or("?"))
 }
 
 fn ended(output: &Output) -> String {
