@@ -91,12 +91,16 @@ const LEASE: [Rule; 10] = [
         "            joining_until: now + settings.timeout,",
         "            joining_until: now,",
     ),
-    rule(
-        "a joining host leads",
-        ELECTION,
-        "let own = (phase == Phase::Member).then_some(me);",
-        "let own = (phase != Phase::Leaving).then_some(me);",
-    ),
+    Rule {
+        guarded: Some("only members give orders"),
+        besides: Some("a joining host gives orders"),
+        ..rule(
+            "a joining host leads",
+            ELECTION,
+            "let own = (phase == Phase::Member).then_some(me);",
+            "let own = (phase != Phase::Leaving).then_some(me);",
+        )
+    },
     rule(
         "a host takes part that is not heard itself",
         GROUP,
@@ -116,12 +120,16 @@ const ORDERS: [Rule; 14] = [
             "let leads = self.leads() && self.phase != Phase::Leaving;",
         )
     },
-    rule(
-        "leaders that were without a quorum need not be followed anew",
-        GROUP,
-        "            self.leading_since = now;\n        ",
-        "        ",
-    ),
+    Rule {
+        guarded: Some("orders need a quorum that is heard now"),
+        besides: Some("orders need no quorum that is heard now"),
+        ..rule(
+            "leaders that were without a quorum need not be followed anew",
+            GROUP,
+            "            self.leading_since = now;\n        ",
+            "        ",
+        )
+    },
     rule(
         "a leader gives orders before it is followed",
         ELECTION,
