@@ -8,7 +8,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 
 use rais_tests::netns::Host;
-use rais_tests::trial::{LIMIT, Trial, id, service};
+use rais_tests::trial::{Eye, LIMIT, Trial, id, service};
 use rais_tests::wait;
 use serde::Deserialize;
 
@@ -132,6 +132,54 @@ fn a_failover_is_on_the_page_and_slow_readers_hold_up_nothing() {
     let kinds = page.0.iter().find(|s| s.name == "rais_moves_total").map(|s| s.kind.as_str());
     assert_eq!(kinds, Some("counter"));
     drop(slow);
+}
+
+/// Scrapes without a pause until its input ends, then prints how often.
+const SCRAPER: &str = r"
+import select, sys, urllib.request
+pages = 0
+while not select.select([sys.stdin], [], [], 0)[0]:
+    with urllib.request.urlopen(sys.argv[1], timeout=30) as page:
+        assert b'rais_leader' in page.read()
+    pages += 1
+print(pages)
+";
+
+/// Milliseconds for which nobody answered for the address of host 1 when its agent was killed.
+fn outage(trial: &mut Trial, eye: &mut Eye) -> f64 {
+    trial.host(1).kill_agent().unwrap();
+    trial.settle(&[(1, 2), (2, 2)]).unwrap();
+    let outage = eye.look().unwrap().remove(&1).unwrap().outage_ms;
+    trial.host(1).restart_agent().unwrap();
+    trial.settle(&[(1, 1), (2, 2)]).unwrap();
+    eye.look().unwrap();
+    outage
+}
+
+// The host that takes over is asked for its metrics without a pause, by two at once → a failover
+// takes no longer than one that nobody looks at, but for what the machine's noise makes of it.
+#[test]
+fn scraping_delays_no_failover() {
+    let mut trial = Trial::new().unwrap();
+    start(&mut trial, 1);
+    start(&mut trial, 2);
+    trial.settle(&[(1, 1), (2, 2)]).unwrap();
+    let mut eye = trial.watch(&[1]).unwrap();
+    let alone = outage(&mut trial, &mut eye);
+    let scrapers = [(); 2].map(|()| {
+        let mut scraper = trial.get(2).command("/usr/bin/python3");
+        scraper.args(["-c", SCRAPER, &format!("http://{METRICS}/metrics")]);
+        scraper.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
+    });
+    let watched = outage(&mut trial, &mut eye);
+    let pages = scrapers.map(|scraper| {
+        let output = scraper.wait_with_output().unwrap();
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).unwrap().trim().parse::<u32>().unwrap()
+    });
+    println!("{alone} ms alone, {watched} ms while {pages:?} pages were served");
+    assert!(pages.iter().all(|&pages| pages > 10), "{pages:?}");
+    assert!(alone > 0.0 && watched < 2.0 * alone, "{watched} ms instead of {alone} ms");
 }
 
 #[test]

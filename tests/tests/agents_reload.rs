@@ -333,7 +333,7 @@ fn two_files(trial: &Trial, scripts: &Scripts) -> [String; 2] {
 
 #[test]
 fn many_reloads() {
-    let count: u32 = std::env::var("RAIS_RELOADS").map_or(200, |text| text.parse().unwrap());
+    let count: u32 = std::env::var("RAIS_RELOADS").map_or(1_000, |text| text.parse().unwrap());
     let mut trial = two_hosts();
     let scripts = Scripts::new().unwrap();
     let files = two_files(&trial, &scripts);
@@ -383,6 +383,7 @@ fn many_reloads() {
         took / count
     );
     assert_eq!((lost, seen.values().map(|seen| seen.arp_doubled).sum::<u64>()), (0, 0));
-    assert!(after < memory + 2_048, "{memory} KiB, then {after} KiB");
+    // What the allocator keeps differs by some MiB. With many reloads this finds small leaks too.
+    assert!(after < memory + 8_192, "{memory} KiB, then {after} KiB");
     trial.settle(&[(1, 1), (2, 2)]).unwrap();
 }

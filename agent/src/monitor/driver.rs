@@ -299,6 +299,8 @@ impl Driver {
                 Outcome::Done
             }
             Step::Announce(addresses) => {
+                // Each waits once at most.
+                self.announce_no_more(&addresses);
                 self.waiting.announcing.extend(addresses);
                 self.announce();
                 Outcome::Done
@@ -318,7 +320,7 @@ impl Driver {
         }
     }
 
-    /// This host may have these no more.
+    /// These are not to be announced for now: this host may have them no more.
     fn announce_no_more(&mut self, addresses: &[IpAddr]) {
         if !self.waiting.announcing.is_empty() {
             let gone: HashSet<&IpAddr> = addresses.iter().collect();
