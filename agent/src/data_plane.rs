@@ -38,6 +38,15 @@ pub trait DataPlane: Send {
         addresses.iter().try_for_each(|&address| self.fence(address))
     }
 
+    /// As [`fence_all`](Self::fence_all), of addresses that may be opened one day: what takes time
+    /// is made ready for that.
+    ///
+    /// # Errors
+    /// Some may still be answered for, or are not ready.
+    fn prepare(&mut self, addresses: &[IpAddr]) -> Result<(), DataPlaneError> {
+        self.fence_all(addresses)
+    }
+
     /// Answer for this address while the lease lives.
     ///
     /// # Errors

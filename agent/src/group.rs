@@ -228,9 +228,10 @@ impl Group {
         self.keep_pace(now);
         self.begin_turn(now, &mut out);
         let tick = matches!(event, Event::Tick);
+        let sent = matches!(event, Event::HeartbeatSent { .. });
         // What a message changes it says itself: most heartbeats change nothing. That one of this
         // host's own has left is no reason to go through the table once more.
-        self.stirred |= !matches!(event, Event::Received { .. } | Event::HeartbeatSent { .. });
+        self.stirred |= !(sent || matches!(event, Event::Received { .. }));
         self.apply(now, event, &mut out);
         if tick {
             self.last_tick = now;
@@ -249,7 +250,10 @@ impl Group {
         self.elect(now, &mut out);
         self.watch_move(now, &mut out);
         self.watch_leaving(now, &mut out);
-        if self.may_decide(now) {
+        // Where there is more to decide than one turn has room for, the next one begins with what
+        // has arrived meanwhile, not with the end of this one.
+        let goes_on = sent && self.control.unfinished();
+        if !goes_on && self.may_decide(now) {
             self.stirred = false;
             self.decide_from = now + self.decide_pause();
             self.give_orders(now, &mut out);

@@ -24,6 +24,10 @@ use sweep::Sweep;
 /// interface at some hundred a second.
 const PATIENCE: Duration = Duration::from_mins(3);
 
+/// For so many of the addresses the client asks while something happens, the first and the last
+/// among them: asking for thousands keeps a small machine busier than taking them over.
+const ASKED: usize = 256;
+
 /// Where the agents serve their metrics.
 const METRICS: &str = "127.0.0.1:9477";
 
@@ -70,6 +74,13 @@ impl Many {
     #[must_use]
     pub fn addresses(&self) -> Vec<IpAddr> {
         (0..self.count).map(|number| self.address(number)).collect()
+    }
+
+    /// Those of them that a client asks for, evenly spread.
+    fn asked(&self) -> Vec<IpAddr> {
+        let asked = self.count.min(ASKED);
+        let last = self.count.saturating_sub(1);
+        (0..asked).map(|n| self.address(n * last / (asked - 1).max(1))).collect()
     }
 
     /// The configuration of a host that was added.
@@ -150,8 +161,8 @@ impl Many {
         Ok(shown.lines().count())
     }
 
-    /// Has the client ask for all addresses while something happens to the first host, until the
-    /// second one has answered for each.
+    /// Has the client ask for addresses while something happens to the first host, until the second
+    /// one has answered for each; then once for all there are.
     ///
     /// # Errors
     /// It does not.
@@ -167,7 +178,7 @@ impl Many {
         let socket = trial.client.inside(|| PacketSocket::open(index, ethertype))??;
         let stop = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            let sweep = Sweep::new(&socket, mac, old, new, self.addresses());
+            let sweep = Sweep::new(&socket, mac, old, new, self.asked());
             let sweeping = scope.spawn(|| sweep.run(&stop));
             wait::pause(Duration::from_millis(300));
             let done = fault(trial);
@@ -177,7 +188,11 @@ impl Many {
             }
             stop.store(true, Ordering::Relaxed);
             let Ok(seen) = sweeping.join() else { bail!("the sweep panicked") };
-            done.and(seen)
+            done?;
+            let mut seen = seen?;
+            let sweep = Sweep::new(&socket, mac, old, new, self.addresses());
+            seen.both += sweep.confirm(PATIENCE)?;
+            Ok(seen)
         })
     }
 }

@@ -102,6 +102,7 @@ fn what_is_in_place_beforehand_answers_nobody() {
         wait_routes(&many, trial.get(number), 400);
     }
     assert_eq!((entries(trial.get(1)), entries(trial.get(2))), ((0, 400), (400, 0)));
+    assert_eq!(trial.get(2).dump("TRAFFIC").unwrap().len(), 400, "ready to be counted");
     let address = many.address(0);
     let second = trial.get(2).inside(|| TcpListener::bind((address, PORT))).unwrap().unwrap();
     let first = trial.get(1).inside(|| TcpListener::bind((address, PORT))).unwrap().unwrap();

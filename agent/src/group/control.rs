@@ -132,6 +132,9 @@ struct Taken {
     tries: u8,
 }
 
+/// Most acquisitions decided in one turn: more would keep the heartbeat waiting.
+const ACQUIRE_AT_ONCE: usize = 1_024;
+
 /// How often it is tried to have an address go elsewhere.
 const TRIES: u8 = 5;
 
@@ -157,6 +160,9 @@ pub(super) struct Control {
     pub unserved: Unserved,
     balancer: Balancer,
     spreader: Spreader,
+    /// How many acquisitions were decided in this turn, and whether there are more to decide.
+    acquisitions: usize,
+    unfinished: bool,
 }
 
 impl Control {
@@ -181,6 +187,11 @@ impl Control {
         self.pending.values().any(|pending| pending.to == host)
     }
 
+    /// There was more to decide than is decided in one turn.
+    pub const fn unfinished(&self) -> bool {
+        self.unfinished
+    }
+
     /// One decision at most for each address.
     pub fn decide(&mut self, situation: &Situation<'_>, random: &mut Random) -> Vec<Decision> {
         let table = Table::new(situation);
@@ -191,6 +202,7 @@ impl Control {
         self.unassignable.retain(|&address| table.get(address).is_some());
         let mut tally = Tally::new(situation, self.promised(&table));
         let mut decisions = Vec::new();
+        (self.acquisitions, self.unfinished) = (0, false);
         for (address, row) in table.iter() {
             if self.pending.contains_key(&address) {
                 continue;
@@ -293,6 +305,7 @@ impl Control {
             return;
         }
         match row.holders {
+            [] | [_] if self.acquisitions >= ACQUIRE_AT_ONCE => self.unfinished = true,
             [] => out.extend(self.assign(situation, address, row, tally, random)),
             &[only] => {
                 self.unassignable.remove(&address);
@@ -309,6 +322,7 @@ impl Control {
                 };
                 let Some(to) = to else { return };
                 tally.add(to);
+                self.acquisitions += 1;
                 let shift = Shift { address, from: only.0, to, epoch: only.2 };
                 out.push(self.hand_over(situation, shift, reason, meant));
             }
@@ -343,6 +357,7 @@ impl Control {
         };
         self.unassignable.remove(&address);
         tally.add(to);
+        self.acquisitions += 1;
         let entry = situation.database.get(address);
         let from = entry.and_then(|e| e.last_holder);
         let epoch = situation.database.epoch(address).saturating_add(1);

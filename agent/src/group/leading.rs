@@ -12,10 +12,9 @@ use super::{
     Report, election,
 };
 
-/// Most acquisitions ordered in one turn: more would keep the heartbeat waiting. The others are
-/// decided anew, after a pause of so many heartbeats.
-const ACQUIRE_AT_ONCE: usize = 2_048;
-const PAUSES: u32 = 8;
+/// What is too much for one turn goes on after a heartbeat divided by this: what has arrived
+/// meanwhile comes first.
+const PAUSES: u32 = 64;
 
 impl Group {
     /// The leader's turn.
@@ -72,14 +71,7 @@ impl Group {
                 Err(refusal) => Some((asker, request.address, refusal)),
             }
         });
-        let all = decisions.len();
-        let mut count = 0;
-        decisions.retain(|decision| {
-            let acquires = matches!(decision, Decision::Acquire { .. });
-            count += usize::from(acquires);
-            !acquires || count <= ACQUIRE_AT_ONCE
-        });
-        if decisions.len() < all {
+        if self.control.unfinished() {
             self.stirred = true;
             self.decide_from = now + self.settings.heartbeat / PAUSES;
         }

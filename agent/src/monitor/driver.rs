@@ -39,7 +39,7 @@ use rais_common::time::Time;
 const INBOX: usize = 4_096;
 
 /// Most addresses whose results the group is told at once.
-const AT_ONCE: usize = 1_024;
+const AT_ONCE: usize = 512;
 
 /// So many addresses are announced for each millisecond of a lease.
 const ANNOUNCED: usize = 64;

@@ -14,8 +14,8 @@ use crate::addresses::{Addresses, Change, Place};
 /// How often to look for addresses that have come to be known.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// The driver fences so many at a time, between heartbeats.
-const AT_ONCE: usize = 512;
+/// The driver prepares so many at a time, between heartbeats: some milliseconds.
+const AT_ONCE: usize = 128;
 
 /// Runs until the driver has ended. What is in place then stays: the agent takes it away.
 pub(super) async fn run(group: String, inbox: SyncSender<Input>, addresses: Addresses) {

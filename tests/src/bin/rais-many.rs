@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
 use rais::clock;
 use rais_tests::many::{Many, Mode, beats};
@@ -46,7 +46,7 @@ fn main() -> Result<()> {
     let arguments = Arguments::parse();
     rais_tests::netns::clean_up_on_signal()?;
     println!(
-        "{:>10} {:>6} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10} {:>22}",
+        "{:>10} {:>6} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10} {:>30}",
         "mode",
         "family",
         "ip -batch",
@@ -55,7 +55,7 @@ fn main() -> Result<()> {
         "opened",
         "announced",
         "together",
-        "late 5/10 ms, missed"
+        "late 5/10 ms, missed, lapsed"
     );
     for v6 in [false, true] {
         for &mode in Mode::value_variants() {
@@ -79,12 +79,13 @@ fn measure(many: &Many) -> Result<()> {
     let batch = if many.mode == Mode::Interface { Some(batch(many)?) } else { None };
     many.start(&mut trial)?;
     let before = beats(trial.get(2))?;
-    let seen = many.watch(&mut trial, |trial| trial.bed.cut(trial.get(1)))?;
+    let seen = many.watch(&mut trial, |trial| trial.bed.cut(trial.get(1)));
+    let seen = seen.with_context(|| trial.get(1).log_tail())?;
     let after = beats(trial.get(2))?;
     let opened = opened(trial.get(2))?;
     let ms = |span: Duration| format!("{:.1} ms", span.as_secs_f64() * 1e3);
     println!(
-        "{:>10} {:>6} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10} {:>22}",
+        "{:>10} {:>6} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10} {:>30}",
         format!("{:?}", many.mode).to_lowercase(),
         if many.v6 { "v6" } else { "v4" },
         batch.map_or(String::new(), ms),
@@ -94,11 +95,12 @@ fn measure(many: &Many) -> Result<()> {
         seen.announced.map_or("not all".to_owned(), ms),
         seen.both,
         format!(
-            "{}/{} of {}, {}",
+            "{}/{} of {}, {}, {}",
             after.late - before.late,
             after.very_late - before.very_late,
             after.sent - before.sent,
-            after.missed - before.missed
+            after.missed - before.missed,
+            lapses(trial.get(2))?,
         ),
     );
     Ok(())
@@ -117,6 +119,11 @@ fn opened(host: &Host) -> Result<f64> {
         }
     }
     Ok(took.into_values().fold(0.0, f64::max))
+}
+
+/// How often a host lost its lease.
+fn lapses(host: &Host) -> Result<usize> {
+    Ok(host.events()?.iter().filter(|event| event.kind == "lease-lapsed").count())
 }
 
 /// How long `ip -batch` takes to add the addresses to the interface of a host.

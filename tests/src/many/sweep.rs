@@ -1,5 +1,4 @@
-//! Asks for thousands of addresses by ARP or neighbour solicitations until a host has answered for
-//! each.
+//! Asks for many addresses by ARP or neighbour solicitations until a host has answered for each.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -14,11 +13,11 @@ use rais_common::time::Time;
 use crate::xdp::frames::{Message, REQUEST, link_option, solicitation};
 
 /// So many questions at once: their answers fit the socket's buffer.
-const AT_ONCE: usize = 64;
+const AT_ONCE: usize = 32;
 /// Time between them while nobody new answers.
 const PERIOD: Duration = Duration::from_millis(1);
 
-/// What the client saw, in times since the old holder's last answer.
+/// What the client saw of the addresses it asked for, in times since the old holder's last answer.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen {
     /// The new holder's first answer.
@@ -107,6 +106,22 @@ impl<'a> Sweep<'a> {
             announced: self.all_announced.map(|at| at.since(from)),
             both: self.both,
         })
+    }
+
+    /// Asks until the new holder has answered for all. Returns how many answers of the old one
+    /// there were.
+    pub fn confirm(mut self, limit: Duration) -> Result<usize> {
+        let end = clock::now() + limit;
+        // Somebody answers.
+        self.first = Some(clock::now());
+        while self.left > 0 {
+            if clock::now() >= end {
+                bail!("{} of {} are not answered for", self.left, self.addresses.len());
+            }
+            self.ask()?;
+            self.listen(clock::now() + PERIOD)?;
+        }
+        Ok(self.both)
     }
 
     /// Asks for some of those that the new holder has not answered for.

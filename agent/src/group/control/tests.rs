@@ -1,6 +1,7 @@
 //! Each test is headed by a line of the control rules: situation → decision.
 
 mod handover;
+mod many;
 
 use std::net::Ipv4Addr;
 

@@ -29,7 +29,7 @@ impl Armed {
         plane: &mut dyn DataPlane,
     ) -> Result<Vec<IpAddr>, DataPlaneError> {
         let free: Vec<IpAddr> = addresses.iter().copied().filter(|&a| !held(a)).collect();
-        plane.fence_all(&free)?;
+        plane.prepare(&free)?;
         self.fenced.extend(&free);
         Ok(free)
     }
