@@ -38,6 +38,7 @@ pub struct Rotation {
 }
 
 type Builder = AnswerBuilder<StaticCompressor<Vec<u8>>>;
+type Built = AdditionalBuilder<StaticCompressor<Vec<u8>>>;
 type Asked<'a> = Question<ParsedName<&'a [u8]>>;
 
 /// The answer to `request`; none to what is no question. `apex` is the zone's name, and `zone` none
@@ -66,11 +67,13 @@ pub fn answer(
             .ok()?;
     builder.set_push_limit(limit.saturating_sub(OPT));
     let known_edns = edns.as_ref().is_none_or(|opt| opt.version() == 0);
-    let question = request.sole_question().map_err(|_malformed| Rcode::FORMERR);
+    // A version that is not known leaves open what the rest means, if it is well-formed (RFC 6891,
+    // 6.1.3).
     let question = match request.header().opcode() {
-        Opcode::QUERY => question,
-        _ => Err(Rcode::NOTIMP),
+        other if other != Opcode::QUERY && known_edns => Err(Rcode::NOTIMP),
+        _ => request.sole_question().map_err(|_malformed| Rcode::FORMERR),
     };
+    let bad_version = question.is_ok() && !known_edns;
     let built = match question {
         Ok(question) if known_edns => {
             let builder = builder.start_answer(&request, Rcode::NOERROR).ok()?;
@@ -93,21 +96,16 @@ pub fn answer(
             builder.additional()
         }
     };
-    finish(built, edns.is_some(), known_edns, limit)
+    finish(built, edns.is_some(), bad_version, limit)
 }
 
 /// Adds what EDNS wants.
-fn finish(
-    mut built: AdditionalBuilder<StaticCompressor<Vec<u8>>>,
-    edns: bool,
-    known_edns: bool,
-    limit: usize,
-) -> Option<Vec<u8>> {
+fn finish(mut built: Built, edns: bool, bad_version: bool, limit: usize) -> Option<Vec<u8>> {
     if edns {
         built.set_push_limit(limit);
         let added = built.opt(|opt| {
             opt.set_udp_payload_size(LARGE);
-            if !known_edns {
+            if bad_version {
                 opt.set_rcode(OptRcode::BADVERS);
             }
             Ok(())
@@ -116,8 +114,6 @@ fn finish(
     }
     Some(built.finish().into_target())
 }
-
-type Built = AdditionalBuilder<StaticCompressor<Vec<u8>>>;
 
 /// Nothing but a code.
 fn only(mut builder: Builder, rcode: Rcode) -> Built {

@@ -235,6 +235,16 @@ fn what_is_no_plain_question_is_refused_or_dropped() {
     let message = ask(Some(&zone), &later, Transport::Udp).unwrap();
     assert_eq!(message.opt_rcode(), OptRcode::BADVERS);
     assert_eq!(said(&message), [] as [String; 0]);
+    let opt_rcode = |request: &[u8]| ask(Some(&zone), request, Transport::Udp).unwrap().opt_rcode();
+    // In an UPDATE.
+    let mut update = later.clone();
+    update[2] = 5 << 3;
+    assert_eq!(opt_rcode(&update), OptRcode::BADVERS);
+    // And a name whose end is somewhere behind the message.
+    let mut malformed = later;
+    malformed[28] = 2;
+    malformed[31..33].copy_from_slice(&[0xff, 0xff]);
+    assert_eq!(opt_rcode(&malformed), OptRcode::FORMERR);
 }
 
 #[test]
