@@ -32,6 +32,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// How long to wait after the first one that failed; then twice as long each time, up to the most.
+/// What is wanted anew is tried at once, and begins at the first again.
 const RETRY: Duration = Duration::from_secs(1);
 const MOST_RETRY: Duration = Duration::from_secs(30);
 
@@ -259,16 +260,21 @@ impl Publisher {
                 None => None,
                 Some(wanted) => Some(self.publish(wanted).await),
             };
-            // Until there is news, or it is time to try again or to look after it.
-            let changed = match wait {
-                None => self.wanted.changed().await,
-                Some(wait) => {
-                    tokio::time::timeout(wait, self.wanted.changed()).await.unwrap_or(Ok(()))
-                }
-            };
-            if changed.is_err() {
+            if !self.pause(wait.unwrap_or(Duration::MAX)).await {
                 return;
             }
+        }
+    }
+
+    /// Waits until there is news, or it is time to try again or to look after it. False once there
+    /// is nobody who could want anything.
+    async fn pause(&mut self, wait: Duration) -> bool {
+        match tokio::time::timeout(wait, self.wanted.changed()).await {
+            Ok(changed) => {
+                self.failed = 0;
+                changed.is_ok()
+            }
+            Err(_time) => true,
         }
     }
 
@@ -306,4 +312,55 @@ impl Publisher {
 
 fn event(kind: &str, detail: Option<String>) -> Event {
     Event { kind: kind.to_owned(), detail, ..Event::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A publisher whose zone file cannot be written: there is no such directory.
+    fn in_vain() -> (watch::Sender<Option<Wanted>>, Publisher) {
+        let name = |text: &str| text.parse().unwrap();
+        let file = checked::ZoneFile {
+            file: "/nonexistent/zone".into(),
+            nameservers: Vec::new(),
+            reload: None,
+            reload_timeout: Duration::from_secs(1),
+            server: None,
+        };
+        let service = NameService {
+            zone: name("a.b"),
+            name: name("www.a.b"),
+            ttl: 5,
+            minimum: 1,
+            backend: NameBackend::ZoneFile(file),
+        };
+        let (want, wanted) = watch::channel(None);
+        let publisher = Publisher {
+            backend: dns::backend(&service),
+            names: Names(Arc::default()),
+            notes: Notes { group: "web".to_owned(), log: Arc::default() },
+            failed: 0,
+            limit: LIMIT,
+            wanted,
+        };
+        (want, publisher)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pauses_double_and_begin_anew_with_news() {
+        let (want, mut publisher) = in_vain();
+        let wanted = |n: u8| Wanted::Addresses([IpAddr::from([10, 0, 0, n])].into());
+        for seconds in [1, 2, 4, 8, 16, 30, 30] {
+            let span = publisher.publish(&wanted(1)).await;
+            assert_eq!(span, Duration::from_secs(seconds));
+            assert!(publisher.pause(span).await);
+        }
+        assert!(publisher.names.status().trouble.unwrap().contains("/nonexistent/zone"));
+        want.send_replace(Some(wanted(2)));
+        assert!(publisher.pause(MOST_RETRY).await);
+        assert_eq!(publisher.publish(&wanted(2)).await, RETRY);
+        drop(want);
+        assert!(!publisher.pause(MOST_RETRY).await);
+    }
 }
