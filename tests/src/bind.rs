@@ -45,6 +45,25 @@ impl Bind {
         Ok(server)
     }
 
+    /// Starts a server on this host that has the zone `web.example.net` in the file `zone` of `dir`,
+    /// which is there already. Returned with it is the command that makes it read that again, for a
+    /// configuration.
+    ///
+    /// # Errors
+    /// It does not start, or does not answer.
+    pub fn with_file(host: &Host, dir: &Path) -> Result<(Self, String)> {
+        let control = key(dir, "rndc.key", "hmac-sha256", "rndc")?;
+        let (control, address) = (control.display(), host.address());
+        let text = format!(
+            "include \"{control}\";\ncontrols {{ inet {address} port 953 allow {{ any; }} keys {{ \
+             rndc; }}; }};\nzone \"web.example.net\" {{ type primary; file \"DIR/zone\"; }};\n"
+        );
+        let reload = format!(
+            "['/usr/sbin/rndc', '-k', '{control}', '-s', '{address}', 'reload', 'web.example.net']"
+        );
+        Ok((Self::start(host, dir, &text)?, reload))
+    }
+
     /// Starts it where it does not run, and waits until it answers.
     ///
     /// # Errors

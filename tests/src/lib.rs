@@ -5,6 +5,7 @@ pub mod cluster;
 pub mod crowd;
 pub mod demo;
 pub mod fuzz;
+pub mod knot;
 pub mod many;
 pub mod messages;
 pub mod model;

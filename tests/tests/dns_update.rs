@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rais_tests::bind::{Bind, key};
+use rais_tests::knot::Knot;
 use rais_tests::netns::Host;
 use rais_tests::trial::{LIMIT, Trial, service};
 use rais_tests::wait;
@@ -192,47 +193,12 @@ fn another_key_and_another_zone_are_refused_in_plain_words() {
     setting.wait("the zone to have it", &[1]);
 }
 
-/// Knot with the zone, which ends when dropped.
-struct Knot(std::process::Child);
-
-impl Knot {
-    fn start(host: &Host, dir: &std::path::Path, key: &std::path::Path) -> Self {
-        let text = fs::read_to_string(key).unwrap();
-        let secret = text.split('"').nth(3).unwrap();
-        let shown = dir.display();
-        fs::create_dir_all(dir.join("db")).unwrap();
-        fs::write(
-            dir.join("zone"),
-            "$TTL 60\n@ SOA ns host 1 60 60 60 60\n@ NS ns\nns A 10.77.0.60\n",
-        )
-        .unwrap();
-        let text = format!(
-            "server:\n    listen: 10.77.0.60@53\n    rundir: {shown}\ndatabase:\n    storage: \
-             {shown}/db\nkey:\n  - id: updates\n    algorithm: hmac-sha512\n    secret: \
-             {secret}\nacl:\n  - id: up\n    key: updates\n    action: update\nzone:\n  - domain: \
-             web.example.net\n    storage: {shown}\n    file: zone\n    acl: up\n"
-        );
-        fs::write(dir.join("knot.conf"), text).unwrap();
-        let mut command = host.command("knotd");
-        command.arg("-c").arg(dir.join("knot.conf"));
-        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
-        Self(command.spawn().unwrap())
-    }
-}
-
-impl Drop for Knot {
-    fn drop(&mut self) {
-        self.0.kill().ok();
-        self.0.wait().ok();
-    }
-}
-
 #[test]
 fn knot_is_updated_as_well() {
     let mut setting = Setting::new("hmac-sha512");
     setting.bind.stop().unwrap();
     let dir = setting.trial.bed.dir().join("knot");
-    let _knot = Knot::start(&setting.server, &dir, &setting.key);
+    let _knot = Knot::start(&setting.server, &dir, Some(&setting.key)).unwrap();
     setting.start(2, "web.example.net");
     setting.wait("the zone to have both", &[1, 2]);
     setting.trial.host(2).kill_agent().unwrap();

@@ -1,5 +1,5 @@
-//! Real agents and BIND on one host: a zone file with a reload, and BIND as a secondary of the
-//! agent's own server.
+//! Real agents and a name server on one host: a zone file with a reload, for BIND and for Knot; and
+//! BIND as a secondary of the agent's own server.
 
 #![allow(
     clippy::unwrap_used,
@@ -15,7 +15,9 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use rais_tests::bind::{Bind, key};
+use rais::events::Event;
+use rais_tests::bind::Bind;
+use rais_tests::knot::Knot;
 use rais_tests::netns::Host;
 use rais_tests::trial::{LIMIT, Trial, service};
 use rais_tests::wait;
@@ -23,8 +25,9 @@ use rais_tests::wait;
 /// Pauses between attempts grow while something is wrong.
 const RETRIED: Duration = Duration::from_secs(40);
 
-/// Waits until the server on a host says that the zone has these addresses.
-fn wait_zone(host: &Host, server: &str, bind: &Bind, what: &str, addresses: &[u8]) {
+/// Waits until the server on a host says that the zone has these addresses. `log`: what the server
+/// has said.
+fn wait_zone(host: &Host, server: &str, log: impl Fn() -> String, what: &str, addresses: &[u8]) {
     let wanted: BTreeSet<IpAddr> = addresses.iter().map(|&n| service(n).into()).collect();
     let mut last = String::new();
     let same = wait::until(what, RETRIED, || {
@@ -33,7 +36,7 @@ fn wait_zone(host: &Host, server: &str, bind: &Bind, what: &str, addresses: &[u8
         let found: BTreeSet<IpAddr> = last.lines().filter_map(|line| line.parse().ok()).collect();
         Ok((found == wanted).then_some(()))
     });
-    same.unwrap_or_else(|e| panic!("{e}: the zone says {last}; BIND: {}", bind.log()));
+    same.unwrap_or_else(|e| panic!("{e}: the zone says {last}; the server: {}", log()));
 }
 
 fn serial(host: &Host) -> u32 {
@@ -44,21 +47,20 @@ fn serial(host: &Host) -> u32 {
 /// BIND on h1 with the zone in a file, and the command that makes it read it.
 fn bind_with_file(trial: &Trial, dir: &Path) -> (Bind, String) {
     fs::create_dir_all(dir).unwrap();
-    let control = key(dir, "rndc.key", "hmac-sha256", "rndc").unwrap();
     // By hand, with a number that is above what the time gives for the next forty years.
     let text = "$TTL 60\n@ SOA ns host 3000000000 60 60 60 60\n@ NS ns\nns A 10.77.0.1\n";
     fs::write(dir.join("zone"), text).unwrap();
-    let text = format!(
-        "include \"{}\";\ncontrols {{ inet 10.77.0.1 port 953 allow {{ any; }} keys {{ rndc; }}; \
-         }};\nzone \"web.example.net\" {{ type primary; file \"DIR/zone\"; }};\n",
-        control.display()
-    );
-    let bind = Bind::start(trial.get(1), dir, &text).unwrap();
-    let control = control.display();
-    let reload = format!(
-        "['/usr/sbin/rndc', '-k', '{control}', '-s', '10.77.0.1', 'reload', 'web.example.net']"
-    );
-    (bind, reload)
+    Bind::with_file(trial.get(1), dir).unwrap()
+}
+
+/// What an agent is told of the zone in `dir`.
+fn section(dir: &Path, reload: &str, timeout: &str) -> String {
+    format!(
+        "[group.dns]\nzone = 'web.example.net'\nname = 'www'\nttl = '1s'\nbackend = \
+         'zone-file'\nfile = '{}/zone'\nnameservers = ['ns 10.77.0.1']\nreload = \
+         {reload}\nreload_timeout = '{timeout}'\nserver = '10.77.0.1:53'\n",
+        dir.display()
+    )
 }
 
 #[test]
@@ -67,21 +69,16 @@ fn a_zone_file_is_written_and_read_again() {
     let dir = trial.bed.dir().join("bind");
     trial.add(1).unwrap();
     let (bind, reload) = bind_with_file(&trial, &dir);
-    let section = format!(
-        "[group.dns]\nzone = 'web.example.net'\nname = 'www'\nttl = '1s'\nbackend = \
-         'zone-file'\nfile = '{}/zone'\nnameservers = ['ns 10.77.0.1']\nreload = {reload}\nserver \
-         = '10.77.0.1:53'\n",
-        dir.display()
-    );
+    let section = section(&dir, &reload, "10s");
     let config = trial.config(1, &[1], &section).unwrap();
     trial.host(1).start_agent(&config).unwrap();
     trial.start(2, &[2], "").unwrap();
     trial.settle(&[(1, 1), (2, 2)]).unwrap();
-    wait_zone(trial.get(1), "@10.77.0.1", &bind, "both", &[1, 2]);
+    wait_zone(trial.get(1), "@10.77.0.1", || bind.log(), "both", &[1, 2]);
     let first = serial(trial.get(1));
     assert!(first > 3_000_000_000, "{first}");
     trial.host(2).kill_agent().unwrap();
-    wait_zone(trial.get(1), "@10.77.0.1", &bind, "the killed host to leave", &[1]);
+    wait_zone(trial.get(1), "@10.77.0.1", || bind.log(), "the killed host to leave", &[1]);
     let second = serial(trial.get(1));
     assert!(second > first);
     // The name server has it before the agent knows.
@@ -105,20 +102,12 @@ fn a_reload_that_fails_hangs_or_does_nothing_is_told_and_tried_again() {
     let dir = trial.bed.dir().join("bind");
     trial.add(1).unwrap();
     let (bind, reload) = bind_with_file(&trial, &dir);
-    let section = |reload: &str| {
-        format!(
-            "[group.dns]\nzone = 'web.example.net'\nname = 'www'\nbackend = 'zone-file'\nfile = \
-             '{}/zone'\nnameservers = ['ns 10.77.0.1']\nreload = {reload}\nreload_timeout = \
-             '1s'\nserver = '10.77.0.1:53'\n",
-            dir.display()
-        )
-    };
     for (command, words) in [
         ("['/bin/false']", "reload: /bin/false exited with 1"),
         ("['/bin/sleep', '60']", "reload: /bin/sleep took longer than 1s and was killed"),
         ("['/bin/true']", "did not load zone web.example.net with serial 3"),
     ] {
-        let config = trial.config(1, &[1], &section(command)).unwrap();
+        let config = trial.config(1, &[1], &section(&dir, command, "1s")).unwrap();
         trial.host(1).start_agent(&config).unwrap();
         let found = |group: &rais::status::Group| {
             group
@@ -132,9 +121,66 @@ fn a_reload_that_fails_hangs_or_does_nothing_is_told_and_tried_again() {
         trial.host(1).terminate_agent().unwrap();
         trial.host(1).wait_agent_end(LIMIT).unwrap();
     }
-    let config = trial.config(1, &[1], &section(&reload)).unwrap();
+    let config = trial.config(1, &[1], &section(&dir, &reload, "1s")).unwrap();
     trial.host(1).start_agent(&config).unwrap();
-    wait_zone(trial.get(1), "@10.77.0.1", &bind, "the address", &[1]);
+    wait_zone(trial.get(1), "@10.77.0.1", || bind.log(), "the address", &[1]);
+}
+
+// Knot passes over a file whose modification time it knows already.
+#[test]
+fn knot_reads_each_file_as_well() {
+    let mut trial = Trial::new().unwrap();
+    let dir = trial.bed.dir().join("knot");
+    trial.add(1).unwrap();
+    let knot = Knot::start(trial.get(1), &dir, None).unwrap();
+    let section = section(&dir, &Knot::reload(&dir), "10s");
+    let config = trial.config(1, &[1], &section).unwrap();
+    trial.host(1).start_agent(&config).unwrap();
+    trial.start(2, &[2], "").unwrap();
+    trial.settle(&[(1, 1), (2, 2)]).unwrap();
+    let wait = |trial: &Trial, what: &str, addresses: &[u8]| {
+        wait_zone(trial.get(1), "@10.77.0.1", || knot.log(), what, addresses);
+    };
+    for _ in 0..5 {
+        wait(&trial, "both", &[1, 2]);
+        trial.get(2).ask(&["quiesce"]).unwrap();
+        wait(&trial, "the quiesced host to leave", &[1]);
+        trial.get(2).ask(&["resume"]).unwrap();
+    }
+    let events = trial.get(1).events().unwrap();
+    // At first there may be nothing to say; nothing else goes wrong.
+    let other = |detail: &str| !detail.starts_with("no address is there");
+    let trouble = |e: &Event| e.kind == "dns-trouble" && e.detail.as_deref().is_none_or(other);
+    assert!(!events.iter().any(trouble), "{events:?}");
+}
+
+// The first command does its work and goes on for longer than anybody waits here → the next change
+// waits for it no longer than until the name server has the zone, and then it is gone.
+#[test]
+fn a_command_that_goes_on_holds_no_change_up() {
+    let mut trial = Trial::new().unwrap();
+    let dir = trial.bed.dir().join("bind");
+    trial.add(1).unwrap();
+    let (bind, reload) = bind_with_file(&trial, &dir);
+    let words = reload.strip_prefix('[').unwrap();
+    let script = format!("echo $$ >> {}/commands; \"$@\"; sleep 300", dir.display());
+    let reload = format!("['/bin/sh', '-c', '{script}', 'sh', {words}");
+    let config = trial.config(1, &[1], &section(&dir, &reload, "120s")).unwrap();
+    trial.host(1).start_agent(&config).unwrap();
+    trial.start(2, &[2], "").unwrap();
+    trial.settle(&[(1, 1), (2, 2)]).unwrap();
+    wait_zone(trial.get(1), "@10.77.0.1", || bind.log(), "both", &[1, 2]);
+    trial.get(2).ask(&["quiesce"]).unwrap();
+    wait_zone(trial.get(1), "@10.77.0.1", || bind.log(), "the quiesced host to leave", &[1]);
+    trial.get(2).ask(&["resume"]).unwrap();
+    wait_zone(trial.get(1), "@10.77.0.1", || bind.log(), "it to return", &[1, 2]);
+    let commands = fs::read_to_string(dir.join("commands")).unwrap();
+    let runs = |pid: &&str| Path::new("/proc").join(pid).exists();
+    assert!(commands.lines().count() >= 3, "{commands}");
+    wait::until("all but the last command to be gone", LIMIT, || {
+        Ok((commands.lines().filter(runs).count() <= 1).then_some(()))
+    })
+    .unwrap();
 }
 
 #[test]
@@ -157,12 +203,12 @@ fn bind_follows_the_agents_server_as_a_secondary() {
     })
     .unwrap();
     let bind = Bind::start(&host, &dir, zone).unwrap();
-    wait_zone(&host, "@10.77.0.60", &bind, "both", &[1, 2]);
+    wait_zone(&host, "@10.77.0.60", || bind.log(), "both", &[1, 2]);
     // The secondary looks by itself once a minute: what comes sooner was told.
     trial.host(2).kill_agent().unwrap();
-    wait_zone(&host, "@10.77.0.60", &bind, "the killed host to leave", &[1]);
+    wait_zone(&host, "@10.77.0.60", || bind.log(), "the killed host to leave", &[1]);
     trial.host(2).restart_agent().unwrap();
-    wait_zone(&host, "@10.77.0.60", &bind, "it to return", &[1, 2]);
+    wait_zone(&host, "@10.77.0.60", || bind.log(), "it to return", &[1, 2]);
     let log = bind.log();
     assert!(log.contains("received notify for zone 'web.example.net'"), "{log}");
     let said = host.run("dig", &["@10.77.0.60", "ns2.web.example.net", "+short"]).unwrap();

@@ -10,7 +10,7 @@ use crate::{build_ebpf, demo};
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum What {
     /// How many questions the built-in name server answers on one core, what that does to
-    /// heartbeats, and how soon each backend says what has changed. Needs root.
+    /// heartbeats, and how soon the zone says what has changed, with each backend. Needs root.
     Dns,
     /// What the XDP program costs a packet, in nanoseconds. Needs root.
     DataPlane,

@@ -8,13 +8,15 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use domain::base::{RecordData, Serial};
+use domain::base::{Name, RecordData, Serial};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use super::zone::{Zone, by_family, next_serial};
 use super::{Backend, DnsError, Publishing, Wanted, soa};
 use crate::clock;
 use crate::config::checked::{self, NameService};
-use crate::process::{self, Program};
+use crate::process::{self, ProcessError, Program};
 
 /// Largest file that is looked at for its serial number.
 const MOST_FILE: u64 = 4 << 20;
@@ -22,9 +24,15 @@ const MOST_FILE: u64 = 4 << 20;
 /// First line of the file.
 const HEAD: &str = "; Written by rais, which replaces all of it. Do not edit.\n";
 
-/// How often to ask whether the name server has the new zone, and for how long in all.
+/// How often to ask whether the name server has the new zone, how long to wait for an answer, and
+/// for how long to ask once the command has ended.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+const LOOK_LIMIT: Duration = Duration::from_secs(1);
 const TAKEN_LIMIT: Duration = Duration::from_secs(5);
+
+/// Least time from one file's modification time to the next one's. Name servers pass over a file
+/// that is no younger than the one they have read, and some count in whole seconds.
+const STEP: Duration = Duration::from_secs(1);
 
 /// The file.
 pub struct ZoneFile {
@@ -32,6 +40,10 @@ pub struct ZoneFile {
     blank: Zone,
     /// The serial number that the name server was last told to read.
     read: Option<Serial>,
+    /// The command, which may go on after the name server has the zone.
+    reloading: JoinSet<Result<(), ProcessError>>,
+    /// Who is told that there is a new file; none before there is one.
+    keeper: Option<watch::Sender<()>>,
 }
 
 impl ZoneFile {
@@ -42,11 +54,12 @@ impl ZoneFile {
         let nameservers = told.nameservers.clone();
         let (v4, v6, serial) = (Vec::new(), Vec::new(), Serial(0));
         let blank = Zone { apex, name, ttl, nameservers, serial, v4, v6 };
-        Self { told, blank, read: None }
+        Self { told, blank, read: None, reloading: JoinSet::new(), keeper: None }
     }
 
     async fn bring_about(&mut self, zone: Zone) -> Result<Option<u32>, DnsError> {
         let path = self.told.file.clone();
+        let begin = clock::now();
         let wall_seconds = clock::wall_nanos() / 1_000_000_000;
         // Disks may be slow.
         let written =
@@ -56,34 +69,88 @@ impl ZoneFile {
             Ok(serial) => serial.map_err(failed)?,
             Err(ended) => return Err(failed(io::Error::other(ended))),
         };
+        let written = clock::now();
         if self.read != Some(serial) {
-            if let Some(command) = self.told.reload.clone() {
-                let program = Program::of_command(command, "dns-changed");
-                process::run(&program, self.told.reload_timeout).await?;
-            }
-            if let Some(server) = self.told.server {
-                self.taken(server, serial).await?;
-            }
+            let path = &self.told.file;
+            self.keeper.get_or_insert_with(|| keeper(path.clone())).send_replace(());
+            self.reload(serial).await?;
             self.read = Some(serial);
+            tracing::debug!(
+                "{}: serial {serial} written in {:?}, read after another {:?}",
+                self.told.file.display(),
+                written.since(begin),
+                clock::now().since(written)
+            );
         }
         Ok(Some(serial.into_int()))
     }
 
-    /// Waits until the name server has the zone: many a command says that all is well and means
-    /// that it was asked for.
-    async fn taken(&self, server: SocketAddr, serial: Serial) -> Result<(), DnsError> {
-        let taken = async {
-            while soa::serial(server, &self.blank.apex).await != Some(serial) {
-                tokio::time::sleep(LOOK_AGAIN).await;
-            }
-        };
-        let taken = tokio::time::timeout(TAKEN_LIMIT, taken).await;
-        taken.map_err(|_late| DnsError::NotTaken {
+    /// Has the name server read the file. It has when it says so, where it can be asked, and
+    /// otherwise when the command has ended.
+    async fn reload(&mut self, serial: Serial) -> Result<(), DnsError> {
+        // One that still runs has done what it was for.
+        self.reloading = JoinSet::new();
+        if let Some(command) = self.told.reload.clone() {
+            let (program, limit) =
+                (Program::of_command(command, "dns-changed"), self.told.reload_timeout);
+            self.reloading.spawn(async move { process::run(&program, limit).await.map(drop) });
+        }
+        let Some(server) = self.told.server else { return ended(&mut self.reloading).await };
+        let taken = taken(server, &self.blank.apex, serial);
+        tokio::pin!(taken);
+        tokio::select! {
+            () = &mut taken => return Ok(()),
+            ended = ended(&mut self.reloading) => ended?,
+        }
+        // Many a command says that all is well and means that it was asked for.
+        tokio::time::timeout(TAKEN_LIMIT, taken).await.map_err(|_late| DnsError::NotTaken {
             server,
             zone: self.blank.apex.clone(),
             serial: serial.into_int(),
         })
     }
+}
+
+/// Waits for the end of the command, if there is one.
+async fn ended(reloading: &mut JoinSet<Result<(), ProcessError>>) -> Result<(), DnsError> {
+    match reloading.join_next().await {
+        Some(Ok(done)) => Ok(done?),
+        // Nobody cancels it, and it does not panic.
+        Some(Err(_)) | None => Ok(()),
+    }
+}
+
+/// Waits until the name server has the zone.
+async fn taken(server: SocketAddr, zone: &Name<Vec<u8>>, serial: Serial) {
+    loop {
+        let said = tokio::time::timeout(LOOK_LIMIT, soa::serial(server, zone)).await;
+        if said == Ok(Some(serial)) {
+            return;
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// Sees to it that each new file outlasts a crash of the machine, as soon as the disk is ready for
+/// that. Nobody waits for it: a busy disk may take seconds. It ends when nobody can tell it more.
+fn keeper(path: PathBuf) -> watch::Sender<()> {
+    let (teller, mut told) = watch::channel(());
+    tokio::spawn(async move {
+        while told.changed().await.is_ok() {
+            let file = path.clone();
+            let kept = tokio::task::spawn_blocking(move || keep(&file)).await;
+            if let Err(error) = kept.unwrap_or_else(|ended| Err(io::Error::other(ended))) {
+                tracing::warn!("{} may not outlast a crash: {error}", path.display());
+            }
+        }
+    });
+    teller
+}
+
+/// Waits until the file, and that it is there, is on the disk.
+fn keep(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()?;
+    File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
 }
 
 impl Backend for ZoneFile {
@@ -152,8 +219,8 @@ fn text(zone: &Zone) -> String {
     text
 }
 
-/// Puts a new file in the place of the old one, at one stroke: who opens it meanwhile, or after a
-/// crash, gets all of one of them.
+/// Puts a new file in the place of the old one, at one stroke: who opens it meanwhile gets all of
+/// one of them. The new one is the younger one, whatever the clock says.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
     let beside = |suffix: &str| {
         let mut name = path.file_name().unwrap_or_default().to_owned();
@@ -170,10 +237,13 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
     // Name servers run as users of their own, whatever this process leaves out for its files.
     file.set_permissions(Permissions::from_mode(0o644))?;
     file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&fresh, path)?;
-    let directory = path.parent().unwrap_or(Path::new("/"));
-    File::open(directory)?.sync_all()
+    if let Ok(old) = fs::metadata(path) {
+        let least = old.modified()? + STEP;
+        if file.metadata()?.modified()? < least {
+            file.set_modified(least)?;
+        }
+    }
+    fs::rename(&fresh, path)
 }
 
 #[cfg(test)]
@@ -240,6 +310,33 @@ mod tests {
         fs::remove_file(&path).unwrap();
         fs::create_dir(&path).unwrap();
         write(&["10.0.0.1"], 100).unwrap_err();
+        fs::remove_dir_all(&dir).unwrap();
+    }
+
+    // The old file's modification time, in seconds from now → the new one is younger, by a second at
+    // least: name servers pass over it otherwise.
+    #[test]
+    fn each_file_is_younger_than_the_one_before_by_whole_seconds() {
+        let dir = std::env::temp_dir().join(format!("rais-zone-age-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let path = dir.join("a.b.zone");
+        let modified = || fs::metadata(&path).unwrap().modified().unwrap();
+        bring_up_to_date(&path, zone(&["10.0.0.1"]), 100).unwrap();
+        let first = modified();
+        for (round, offset) in [-3_600, 0, 0, 0, 3_600, 0].into_iter().enumerate() {
+            let offset_by = Duration::from_secs(u64::from(i32::unsigned_abs(offset)));
+            let old = match offset {
+                0 => modified(),
+                1.. => first + offset_by,
+                _ => first - offset_by,
+            };
+            File::options().write(true).open(&path).unwrap().set_modified(old).unwrap();
+            bring_up_to_date(&path, zone(&[["10.0.0.2", "10.0.0.1"][round % 2]]), 100).unwrap();
+            let new = modified();
+            assert!(new >= old + STEP, "round {round}: {old:?}, {new:?}");
+            // The time it is, where that will do.
+            assert!(offset >= 0 || new >= first, "round {round}: {first:?}, {new:?}");
+        }
         fs::remove_dir_all(&dir).unwrap();
     }
 }
