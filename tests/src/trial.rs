@@ -61,6 +61,21 @@ impl Trial {
         Ok(Self { hosts: BTreeMap::new(), floating: Vec::new(), quorum: 1, client, bed })
     }
 
+    /// A client and so many hosts, from number 1 on, whose agents are told the same: each has the
+    /// address of its number.
+    ///
+    /// # Errors
+    /// The bed refuses, or they do not get there within [`LIMIT`].
+    pub fn of(hosts: u8, extra: &str) -> Result<Self> {
+        let mut trial = Self::new()?;
+        for number in 1..=hosts {
+            trial.start(number, &[number], extra)?;
+        }
+        let homes: Vec<_> = (1..=hosts).map(|number| (number, number)).collect();
+        trial.settle(&homes)?;
+        Ok(trial)
+    }
+
     /// Adds a host without an agent.
     ///
     /// # Errors

@@ -41,12 +41,8 @@ fn set(numbers: &[u8]) -> BTreeSet<IpAddr> {
 
 /// Three agents that answer for the zone, each advertising its address.
 fn three() -> Trial {
-    let mut trial = Trial::new().unwrap();
     let section = format!("[group.dns]\nzone = '{ZONE}'\nname = 'www'\nttl = '{TTL}s'\n");
-    for number in 1..=3 {
-        trial.start(number, &[number], &section).unwrap();
-    }
-    trial.settle(&[(1, 1), (2, 2), (3, 3)]).unwrap();
+    let trial = Trial::of(3, &section).unwrap();
     for agent in AGENTS {
         wait_set(&mut Asker::new(&trial.client, agent, NAME).unwrap(), "the zone", &[1, 2, 3]);
     }
