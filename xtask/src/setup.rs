@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use crate::command::{cargo, installed, is_root, run, succeeds};
 
 /// Programs that building and testing call, and the Debian packages that have them.
-const TOOLS: [(&str, &str); 19] = [
+const TOOLS: [(&str, &str); 21] = [
     ("cc", "gcc"),
     ("bpftool", "bpftool"),
     ("ip", "iproute2"),
@@ -20,9 +20,11 @@ const TOOLS: [(&str, &str); 19] = [
     ("nsenter", "util-linux"),
     ("chrt", "util-linux"),
     ("sysctl", "procps"),
+    ("mount", "mount"),
     ("ethtool", "ethtool"),
     ("dig", "bind9-dnsutils"),
     ("named", "bind9"),
+    ("rndc", "bind9-utils"),
     ("knotd", "knot"),
     ("unbound", "unbound"),
     ("snmptrapd", "snmptrapd"),
