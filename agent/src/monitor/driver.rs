@@ -38,8 +38,10 @@ use rais_common::time::Time;
 /// whoever brought it; the sender repeats what matters.
 const INBOX: usize = 4_096;
 
-/// Most addresses whose results the group is told at once.
+/// Most addresses whose results the group is told at once: of those that were prepared, and of
+/// others, for each of which the kernel first makes counters when they are opened.
 const AT_ONCE: usize = 512;
+const AT_ONCE_UNPREPARED: usize = 128;
 
 /// So many addresses are announced for each millisecond of a lease.
 const ANNOUNCED: usize = 64;
@@ -197,7 +199,9 @@ impl Driver {
 
     /// Has the group told a little later.
     fn tell_later(&mut self, event: Event) {
-        match self.waiting.later.back_mut().filter(|events| events.len() < AT_ONCE) {
+        let prepared = !self.waiting.armed.is_empty();
+        let most = if prepared { AT_ONCE } else { AT_ONCE_UNPREPARED };
+        match self.waiting.later.back_mut().filter(|events| events.len() < most) {
             Some(events) => events.push(event),
             None => self.waiting.later.push_back(vec![event]),
         }
@@ -206,6 +210,10 @@ impl Driver {
     /// False once the group has stopped.
     fn take(&mut self, input: Input) -> bool {
         match input {
+            Input::Event(Event::Together(events)) => {
+                events.into_iter().for_each(|event| self.tell_later(event));
+                true
+            }
             Input::Event(event) => self.step(event),
             Input::View(reply) => {
                 // Whoever asked may have gone.
