@@ -1,9 +1,12 @@
 //! Events → actions of a whole group. Host 5 is the one under test; others are heard.
 #![allow(clippy::wildcard_enum_match_arm, reason = "tests look at a few actions of many")]
 
+mod catching_up;
 mod handover;
 mod quorum;
 mod reconfigured;
+mod turns;
+mod words;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
