@@ -370,3 +370,6 @@ fn same_standing(a: &HostInfo, b: &HostInfo) -> bool {
 pub(super) fn available(info: &HostInfo) -> bool {
     info.ok && !info.quiesced && info.phase == Phase::Member
 }
+
+#[cfg(test)]
+mod tests;

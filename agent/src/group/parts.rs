@@ -243,3 +243,6 @@ pub(super) fn database_bits(addresses: usize) -> u8 {
     let slices = (addresses / 32).max(1).next_power_of_two();
     u8::try_from(slices.trailing_zeros()).unwrap_or(MOST_BITS).min(MOST_BITS)
 }
+
+#[cfg(test)]
+mod tests;

@@ -129,3 +129,6 @@ impl Staging {
         Some(staged)
     }
 }
+
+#[cfg(test)]
+mod tests;

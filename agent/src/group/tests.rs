@@ -3,6 +3,8 @@
 
 mod catching_up;
 mod handover;
+mod leading;
+mod moves;
 mod quorum;
 mod reconfigured;
 mod turns;

@@ -104,3 +104,14 @@ fn keeper_of_several() {
     let (a, b) = (holder(1, 1, false, false), holder(2, 1, false, false));
     assert_eq!(keeper(addr(1), &[a, b]), keeper(addr(1), &[b, a]));
 }
+
+// Numbers that all hosts have to come to, whatever version they run: the first of `SplitMix64` from
+// 0, as its authors give them; and calculated apart from this program.
+#[test]
+fn the_same_everywhere() {
+    assert_eq!(mix(0x9e37_79b9_7f4a_7c15), 0xe220_a839_7b1d_cdaf);
+    assert_eq!(mix(0x3c6e_f372_fe94_f82a), 0x6e78_9e6a_a1b9_65f4);
+    assert_eq!(hash(addr(1)), 0x526b_37e3_953b_c8c6);
+    assert_eq!(hash("2001:db8::1".parse().unwrap()), 0x216d_ba65_aa6c_0c57);
+    assert_eq!(affinity(addr(1), host(5)), 0x935b_b795_f240_3653);
+}
