@@ -179,3 +179,6 @@ impl Group {
             && self.holdings.any_listed()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -227,6 +227,29 @@ mod tests {
         }
     }
 
+    // Each phase has a word of its own.
+    #[test]
+    fn words() {
+        use ChangePhase::{
+            Configure, Decision, Deconfigure, Open, Script, Silence, Wait, Withdraw,
+        };
+        let all = [Silence, Decision, Configure, Wait, Open, Script, Withdraw, Deconfigure];
+        let words = [
+            "silence",
+            "decision",
+            "configure",
+            "wait",
+            "open",
+            "script",
+            "withdraw",
+            "deconfigure",
+        ];
+        assert_eq!(all.map(ChangePhase::word), words);
+        let spans = Phases::from([(Silence, ms(1)), (Decision, ms(2))]);
+        assert!(spans.iter().eq([(Silence, ms(1)), (Decision, ms(2))]));
+        assert!(!spans.is_empty() && Phases::default().is_empty());
+    }
+
     #[test]
     fn served_in_between_is_unserved_anew() {
         let address: IpAddr = [192, 0, 2, 1].into();

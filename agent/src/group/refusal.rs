@@ -42,3 +42,25 @@ impl Refusals {
         self.0.retain(|_, refusal| now < refusal.until + refusal.span);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Fails at 0, and again so many seconds after the refusal has ended → refused for how long.
+    #[test]
+    fn remembered_for_as_long_again() {
+        let address = IpAddr::from([10, 78, 0, 1]);
+        let secs = Duration::from_secs;
+        for (after, span) in [(0, 20), (9, 20), (10, 10), (60, 10)] {
+            let mut refusals = Refusals::default();
+            refusals.add(Time::ZERO, address);
+            let now = Time::ZERO + secs(10 + after);
+            refusals.tick(now);
+            assert!(refusals.at(now).is_empty());
+            refusals.add(now, address);
+            assert_eq!(refusals.at(now + secs(span - 1)), [address], "{after}");
+            assert!(refusals.at(now + secs(span)).is_empty(), "{after}");
+        }
+    }
+}

@@ -56,3 +56,44 @@ fn share(situation: &Situation<'_>) -> u64 {
     });
     level / addresses.max(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::balance::tests::with;
+    use super::super::control::tests::{Leader, at, host};
+    use super::*;
+
+    // load and addresses of hosts that can bear 100 → what an address weighs, in thousandths
+    #[test]
+    fn weight_of_an_address() {
+        let rows: [(&[(u32, &[u8])], u64); 5] = [
+            (&[(50, &[10, 11]), (10, &[12])], 200),
+            (&[(50, &[10, 11]), (0, &[])], 250),
+            (&[(10, &[10, 11, 12])], 33),
+            (&[(10, &[])], 100),
+            (&[], 0),
+        ];
+        for (hosts, expected) in rows {
+            let hosts = (2..).zip(hosts).map(|(n, &(load, addresses))| (n, with(load, addresses)));
+            let mut leader = Leader::new(hosts.collect());
+            let weight =
+                |leader: &Leader| Tally::new(&leader.situation(at(0)), std::iter::empty()).share();
+            assert_eq!(weight(&leader), expected);
+            let mut broken = with(7, &[13, 14]);
+            broken.capacity = 0;
+            leader.hosts.push((9, broken));
+            assert_eq!(weight(&leader), expected, "what cannot bear anything says nothing");
+        }
+    }
+
+    // What hosts have, were promised, and are given in this turn.
+    #[test]
+    fn counts() {
+        let leader = Leader::new(vec![(2, with(0, &[10, 11])), (3, with(0, &[]))]);
+        let promised =
+            [(IpAddr::from([10, 78, 0, 12]), host(3)), (IpAddr::from([10, 78, 0, 13]), host(9))];
+        let mut tally = Tally::new(&leader.situation(at(0)), promised.into_iter());
+        tally.add(host(2));
+        assert_eq!([2, 3, 9].map(|n| tally.of(host(n))), [3, 1, 0]);
+    }
+}

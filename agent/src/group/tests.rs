@@ -7,6 +7,7 @@ mod leading;
 mod moves;
 mod quorum;
 mod reconfigured;
+mod telling;
 mod turns;
 mod words;
 

@@ -225,3 +225,11 @@ fn holder_follows() {
     leader.follows = |n| n != 2;
     assert_eq!(decide(&mut leader, 0, 60_000), []);
 }
+
+// Slow heartbeats → above the high mark for ten of them, not for three seconds only.
+#[test]
+fn ten_heartbeats() {
+    let mut leader = leader(vec![(2, with(90, &[10, 11, 12])), (3, with(0, &[]))]);
+    leader.heartbeat = Duration::from_secs(1);
+    assert_eq!(taken(&decide(&mut leader, 0, 11_000)), [(10_000, host(2))]);
+}

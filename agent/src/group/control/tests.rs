@@ -59,6 +59,7 @@ pub(in super::super) struct Leader {
     pub placement: Placement,
     pub balance: Option<Balance>,
     pub spread: bool,
+    pub heartbeat: Duration,
     pub hosts: Vec<(u8, HostInfo)>,
     pub follows: fn(u8) -> bool,
     pub available_since: Option<Time>,
@@ -78,6 +79,7 @@ impl Leader {
             placement: Placement::LeastUtilised,
             balance: None,
             spread: false,
+            heartbeat: Duration::from_millis(100),
             hosts: Vec::new(),
             follows: |_| true,
             available_since: Some(at(0)),
@@ -129,7 +131,7 @@ impl Leader {
         result
     }
 
-    fn situation(&self, now: Time) -> Situation<'_> {
+    pub fn situation(&self, now: Time) -> Situation<'_> {
         let mut members: Vec<Member<'_>> = self
             .hosts
             .iter()
@@ -151,7 +153,7 @@ impl Leader {
             placement: self.placement,
             balance: self.balance,
             spread: self.spread,
-            heartbeat: Duration::from_millis(100),
+            heartbeat: self.heartbeat,
             stuck_after: STUCK,
             timeout: T,
         }
@@ -573,6 +575,7 @@ fn pending_orders_outlive_leadership_but_not_their_destination() {
     pending(&mut leader, true);
     leader.control.unassignable.insert(addr(8));
     leader.control.clear();
+    assert_eq!(leader.control.unassignable().count(), 0);
     assert_eq!(leader.orders(at(0)), [(ACQUIRE, 3, Reason::Unserved)], "only the other one");
     assert_eq!(leader.control.unassignable().count(), 0);
     assert!(leader.control.pending.contains_key(&addr(9)));

@@ -178,3 +178,83 @@ fn what_was_taken_out_of_the_group() {
     database.merge(&late, secs(1_000) + REMEMBERED, YEAR, |_| false);
     assert_eq!(database.len(), 0);
 }
+
+// The sums of all slices are the sum of the whole, which tells each change of what has to be the
+// same everywhere.
+#[test]
+fn sums_of_the_database() {
+    let all = |database: &Database, bits| {
+        let sums = database.sums(bits);
+        assert_eq!(sums.len(), 1 << bits);
+        sums.into_iter().fold(0_u64, u64::wrapping_add)
+    };
+    let mut database = Database::default();
+    for n in 0..100 {
+        database.claim(addr(n), None, secs(0), |_| true);
+    }
+    let mut digests = vec![database.sum().digest];
+    let changes: [fn(&mut Database); 4] = [
+        |database| {
+            database.claim(addr(1), Some(host(2)), secs(0), |_| true);
+        },
+        |database| database.assigned(addr(1), 7),
+        |database| database.withdraw(addr(1), secs(0)),
+        |database| {
+            database.claim(addr(200), None, secs(1), |_| true);
+        },
+    ];
+    for change in changes {
+        change(&mut database);
+        digests.push(database.sum().digest);
+    }
+    database.expire(secs(10), Duration::from_secs(10));
+    assert_eq!(database.len(), 1);
+    digests.push(database.sum().digest);
+    digests.sort_unstable();
+    digests.dedup();
+    assert_eq!(digests.len(), 6, "each another");
+    for bits in [0, 3, 16] {
+        assert_eq!(all(&database, bits), database.sum().digest);
+    }
+}
+
+// An address that was not known → known as it is said. One that is → what is said of the same
+// moment changes its epoch alone.
+#[test]
+fn merged_as_it_is_said() {
+    let mut database = Database::default();
+    let said = Record { withdrawn: true, ..record(Some(3), Duration::from_secs(1), 7) };
+    database.merge(&said, secs(10), YEAR, |_| false);
+    let entry =
+        Entry { preferred: Some(host(3)), epoch: 7, withdrawn: true, ..Entry::new(secs(9)) };
+    assert_eq!(database.get(addr(9)), Some(&entry));
+    database.merge(&record(None, Duration::from_secs(2), 8), secs(11), YEAR, |_| false);
+    assert_eq!(database.get(addr(9)), Some(&Entry { epoch: 8, ..entry }));
+    database.merge(&record(None, Duration::from_secs(1), 8), secs(11), YEAR, |_| false);
+    let later = Entry { preferred: None, epoch: 8, ..Entry::new(secs(10)) };
+    assert_eq!(database.get(addr(9)), Some(&later));
+}
+
+// More addresses than a group may have → not kept.
+#[test]
+fn limit() {
+    let mut database = Database::default();
+    for n in 0..65_537_u32 {
+        database.claim(IpAddr::V4(n.into()), None, secs(0), |_| true);
+    }
+    assert_eq!(database.len(), 65_536);
+}
+
+// States that differ in it alone are not taken for one by the model checker.
+#[test]
+fn is_part_of_a_state() {
+    let hash = |epoch| {
+        let mut database = claimed(secs(0));
+        database.assigned(addr(9), epoch);
+        let mut hasher = std::hash::DefaultHasher::new();
+        database.hash(&mut hasher);
+        std::hash::Hasher::finish(&hasher)
+    };
+    assert_ne!(hash(1), hash(2));
+    assert_eq!(hash(1), hash(1));
+}

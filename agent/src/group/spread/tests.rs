@@ -1,5 +1,7 @@
 //! Addresses and loads → moves. Hosts beat every 100 ms and have been available from the start.
 
+use std::time::Duration;
+
 use super::super::balance::tests::{decide, loaded, with};
 use super::super::control::Decision;
 use super::super::control::tests::{Leader, addr, at, host, info, online};
@@ -103,6 +105,47 @@ fn not_back_to_a_host_that_was_relieved() {
     let decisions = decide(&mut leader, 0, 3_000);
     assert!(matches!(decisions[..], [(3_000, Decision::Acquire { reason: Reason::Balance, .. })]));
     leader.hear(vec![(2, with(10, &[10])), (3, with(10, &[11, 12, 13, 14, 15]))]);
-    assert_eq!(decide(&mut leader, 3_100, 300_000), []);
-    assert_eq!(decide(&mut leader, 303_100, 303_100).len(), 1);
+    assert_eq!(decide(&mut leader, 3_100, 302_900), []);
+    assert_eq!(decide(&mut leader, 303_000, 303_000).len(), 1);
+}
+
+// Some address is on its way → nothing is added; after it has arrived a second passes.
+#[test]
+fn nothing_else_is_under_way() {
+    let mut busy = with(0, &[19]);
+    busy.served[0].state = super::super::AddressState::Acquiring;
+    let hosts = |other: &HostInfo| vec![(2, with(0, &[10, 11, 12, 13])), (3, other.clone())];
+    let mut leader = leader(hosts(&busy));
+    assert_eq!(decide(&mut leader, 0, 10_000), []);
+    leader.hear(hosts(&with(0, &[19])));
+    assert_eq!(decide(&mut leader, 10_100, 10_900), []);
+    assert_eq!(decide(&mut leader, 11_000, 11_000).len(), 1);
+}
+
+// Slow heartbeats → ten of them have to pass, not a second only.
+#[test]
+fn ten_heartbeats() {
+    let mut leader = leader(vec![(2, with(0, &[10, 11, 12])), (3, with(0, &[]))]);
+    leader.heartbeat = Duration::from_secs(1);
+    assert_eq!(first(&mut leader), Some((10_000, 2)));
+}
+
+// Addresses of three hosts, the last of which refuses all → moved or not: a move has to bring two
+// hosts nearer to each other.
+#[test]
+fn nearer_to_each_other() {
+    let rows: [(&[u8], &[u8], bool); 4] = [
+        (&[10, 11], &[12], false),
+        (&[10, 11, 12], &[13], true),
+        (&[10, 11, 12, 13], &[14, 15, 16], false),
+        (&[10, 11, 12, 13, 14], &[15, 16, 17], true),
+    ];
+    for (holder, other, moved) in rows {
+        let mut empty = with(0, &[]);
+        empty.refused = (10..20).map(addr).collect();
+        let mut both = leader(vec![(2, with(0, holder)), (3, with(0, other))]);
+        assert_eq!(first(&mut both).is_some(), moved, "{holder:?} {other:?}");
+        let hosts = vec![(2, with(0, holder)), (3, with(0, other)), (4, empty)];
+        assert_eq!(first(&mut leader(hosts)).is_some(), moved, "{holder:?} {other:?}");
+    }
 }
