@@ -66,7 +66,8 @@ mod tests {
     // load and addresses of hosts that can bear 100 → what an address weighs, in thousandths
     #[test]
     fn weight_of_an_address() {
-        let rows: [(&[(u32, &[u8])], u64); 5] = [
+        type Host = (u32, &'static [u8]);
+        let rows: [(&[Host], u64); 5] = [
             (&[(50, &[10, 11]), (10, &[12])], 200),
             (&[(50, &[10, 11]), (0, &[])], 250),
             (&[(10, &[10, 11, 12])], 33),

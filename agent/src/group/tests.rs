@@ -2,6 +2,7 @@
 #![allow(clippy::wildcard_enum_match_arm, reason = "tests look at a few actions of many")]
 
 mod catching_up;
+mod contests;
 mod handover;
 mod leading;
 mod moves;

@@ -2,6 +2,7 @@
 
 mod handover;
 mod many;
+mod waiting;
 
 use std::net::Ipv4Addr;
 

@@ -1,6 +1,8 @@
 //! Stage and event → actions, in order.
 #![allow(clippy::wildcard_enum_match_arm, reason = "tests look at a few actions of many")]
 
+mod stages;
+
 use std::net::Ipv4Addr;
 
 use super::super::Phases;
@@ -116,6 +118,7 @@ fn acquire() {
         holdings.configured(at(1), addr(1), 7, Ok(()), &mut out);
         assert_eq!(words(&out), Vec::<&str>::new());
         assert_eq!(holdings.ready(), [addr(1)]);
+        assert_eq!(holdings.served()[0].state, AddressState::Acquiring);
         holdings.open(at(1), addr(1), &mut out);
         if scripts {
             assert_eq!(words(&out), ["open", "announce", "measure", "acquire script"]);

@@ -58,3 +58,91 @@ fn shutdown_waits_for_a_taker() {
     bench.pass(H, true);
     assert!(!bench.serves(9), "nobody takes over");
 }
+
+// Who serves the address, under which epoch → whether an order to take it over from host 2 under
+// epoch 4 is obeyed.
+#[test]
+fn takes_over_from_its_holder_alone() {
+    use AddressState::{Online, Preparing, Releasing};
+    type Holders = &'static [(u8, AddressState, u64)];
+    let rows: [(Holders, bool); 6] = [
+        (&[(2, Online, 3)], true),
+        (&[(2, Releasing, 3)], true),
+        (&[(2, Online, 4)], false),
+        (&[(3, Online, 3)], false),
+        (&[(2, Online, 3), (3, Online, 3)], false),
+        (&[(2, Online, 3), (3, Preparing, 3)], true),
+    ];
+    for (holders, taken) in rows {
+        let mut bench = Bench::member(settings(), true);
+        for &(from, state, epoch) in holders {
+            bench.hear(from, listing(Phase::Joining, state, epoch));
+        }
+        let entry = OrderEntry {
+            address: addr(9),
+            epoch: 4,
+            reason: Reason::Failback,
+            other: Some(host(2)),
+        };
+        bench.hear(1, Body::Acquire(Order { to: host(5), entries: vec![entry] }));
+        assert_eq!(bench.serves(9), taken, "{holders:?}");
+    }
+}
+
+// SIGTERM, and another host takes so long to be prepared, for this address or for another → kept
+// for two timeouts, or for three times the limit beyond that.
+#[test]
+fn shutdown_waits_for_who_prepares() {
+    use AddressState::{Online, Preparing};
+    let limit = 3 * 10_000;
+    let rows = [
+        (addr(9), Preparing, 2 * T + limit),
+        (addr(8), Preparing, 2 * T),
+        (addr(8), Online, 2 * T),
+    ];
+    for (address, state, span) in rows {
+        let mut bench = Bench::member(settings(), true);
+        bench.order(1, true, 5, (9, 4));
+        bench.give(Event::Shutdown);
+        let begun = bench.now;
+        while bench.serves(9) && bench.now < begun + span + T {
+            if bench.now.is_multiple_of(H / 2) {
+                let mut info = leader_info();
+                info.host.served = vec![Served { address, state, epoch: 5 }];
+                bench.hear(2, Body::Info(Box::new(info)));
+            }
+            bench.pass(1, true);
+            bench.give(Event::Tick);
+        }
+        assert_eq!(bench.now - begun, span, "{address} {state:?}");
+    }
+}
+
+// Handed over to host 2, and another host serves the address then → what still comes goes there;
+// not to one that only prepares to.
+#[test]
+fn what_is_sent_on_follows_the_address() {
+    let mut bench = Bench::member(settings(), true);
+    bench.order(1, true, 5, (9, 4));
+    let serves = |from: u8, state| {
+        let mut info = leader_info();
+        info.host.mac = [from; 6];
+        info.host.served = vec![Served { address: addr(9), state, epoch: 5 }];
+        Body::Info(Box::new(info))
+    };
+    let forwards = |actions: &[Action]| {
+        let forwards = actions.iter().filter_map(|action| match action {
+            Action::Forward { to, .. } => Some(to[0]),
+            _ => None,
+        });
+        forwards.collect::<Vec<u8>>()
+    };
+    bench.hear(2, serves(2, AddressState::Prepared));
+    let entry =
+        OrderEntry { address: addr(9), epoch: 4, reason: Reason::Failback, other: Some(host(2)) };
+    let release = Body::Release(Order { to: host(5), entries: vec![entry] });
+    assert_eq!(forwards(&bench.hear(1, release)), [2]);
+    assert_eq!(forwards(&bench.hear(3, serves(3, AddressState::Prepared))), [0; 0]);
+    assert_eq!(forwards(&bench.hear(2, serves(2, AddressState::Online))), [0; 0]);
+    assert_eq!(forwards(&bench.hear(3, serves(3, AddressState::Online))), [3]);
+}

@@ -76,3 +76,119 @@ fn orders_need_a_quorum_that_is_heard_now() {
     bench.acknowledge(7, follower);
     assert!(bench.serves(5));
 }
+
+// quorum 2: host 1 has heard an earlier heartbeat of this host, not the last one → the lease runs
+// from that earlier one.
+#[test]
+fn an_earlier_heartbeat_counts_for_less() {
+    let mut quorate = settings();
+    quorate.quorum = 2;
+    let mut bench = Bench::member(quorate, true);
+    let earlier = bench.sent;
+    bench.pass(2 * H, false);
+    assert!(bench.sent.1 > earlier.1);
+    let mut info = leader_info();
+    let (boot, sequence) = earlier.0;
+    info.known = vec![Known { id: host(5), boot, sequence, age: Duration::ZERO }];
+    bench.hear(1, Body::Info(Box::new(info)));
+    assert_eq!(bench.group.lease(at(bench.now)), at(earlier.1 + T - H / 4));
+}
+
+// quorum 2: host 1 is heard, and gives an order; it has heard this host so long ago → obeyed or not.
+#[test]
+fn takes_nothing_that_it_could_not_hold() {
+    for (ago, taken) in [(T - H / 4 - 1, true), (T - H / 4, false)] {
+        let mut quorate = settings();
+        quorate.quorum = 2;
+        let mut bench = Bench::member(quorate, true);
+        bench.pass(H, false);
+        let heard = bench.sent.1;
+        bench.acknowledge(1, leader_info());
+        while bench.now < heard + ago {
+            bench.pass(1, false);
+            bench.hear(1, Body::Info(Box::new(leader_info())));
+        }
+        assert!(bench.group.quorum_met && bench.group.phase == Phase::Member);
+        bench.order(1, true, 5, (9, 4));
+        assert_eq!(bench.serves(9), taken, "{ago}");
+    }
+}
+
+/// quorum 2: host 1 was heard all the time, and has heard nothing of this host's for a lease but
+/// for a bit; with an address, or without.
+fn nearly_lapsed(serves: bool) -> Bench {
+    let mut quorate = settings();
+    quorate.quorum = 2;
+    let mut bench = Bench::member(quorate, true);
+    bench.pass(H, false);
+    bench.acknowledge(1, leader_info());
+    if serves {
+        bench.order(1, true, 5, (9, 4));
+    }
+    while at(bench.now + 20) < bench.group.lease(at(bench.now)) {
+        bench.pass(1, false);
+        if bench.now.is_multiple_of(20) {
+            bench.hear(1, Body::Info(Box::new(leader_info())));
+        }
+    }
+    bench
+}
+
+// It hears nothing more → it falls silent when the lease has run out, though the quorum is in
+// sight. It hears that a later heartbeat was heard → it tells at once, with a longer lease; without
+// an address it can wait.
+#[test]
+fn a_lease_that_nearly_ran_out() {
+    let mut bench = nearly_lapsed(true);
+    let until = bench.group.lease(at(bench.now));
+    while at(bench.now) < until {
+        assert!(bench.serves(9), "{}", bench.now);
+        bench.pass(1, false);
+        bench.hear(1, Body::Info(Box::new(leader_info())));
+    }
+    let actions = bench.give(Event::Tick);
+    assert!(bench.group.quorum_met && !bench.serves(9), "{actions:?}");
+
+    for serves in [true, false] {
+        let mut bench = nearly_lapsed(serves);
+        assert!(bench.group.lease_until < bench.group.next_heartbeat);
+        let (before, (boot, sequence)) = (bench.group.lease_until, bench.sent.0);
+        let mut info = leader_info();
+        info.known = vec![Known { id: host(5), boot, sequence, age: Duration::ZERO }];
+        bench.now += 1;
+        let actions = bench.hear(1, Body::Info(Box::new(info)));
+        let told = actions.iter().any(|action| matches!(action, Action::Heartbeat { .. }));
+        assert_eq!(told, serves);
+        assert_eq!(bench.group.lease_until > before, serves);
+        assert_eq!(bench.serves(9), serves);
+    }
+}
+
+// quorum 2: each heartbeat is heard, and later ones as well before the next is due → none but those
+// on schedule.
+#[test]
+fn a_lease_that_is_long_enough() {
+    let mut quorate = settings();
+    quorate.quorum = 2;
+    let mut bench = Bench::member(quorate, true);
+    bench.acknowledge(1, leader_info());
+    bench.order(1, true, 5, (9, 4));
+    bench.pass(1, true);
+    let mut told = 0;
+    for _ in 0..10 * H {
+        bench.now += 1;
+        let mut actions = Vec::new();
+        if bench.now.is_multiple_of(H / 10) {
+            let (boot, sequence) = bench.sent.0;
+            let mut info = leader_info();
+            info.known = vec![Known { id: host(5), boot, sequence, age: Duration::ZERO }];
+            actions = bench.hear(1, Body::Info(Box::new(info)));
+        }
+        if at(bench.now) >= bench.group.next_deadline() {
+            actions.extend(bench.give(Event::Tick));
+        }
+        told += actions.iter().filter(|a| matches!(a, Action::Heartbeat { .. })).count();
+    }
+    assert!(bench.serves(9));
+    assert_eq!(told, 10);
+}

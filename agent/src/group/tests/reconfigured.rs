@@ -268,3 +268,52 @@ fn a_higher_quorum() {
     let until = at(sent + T - H / 4).min(at(bench.now + T - H - H / 4));
     assert_eq!(heartbeats(&said), [(ms(T - H), until)]);
 }
+
+// The lease alone becomes longer, the interval stays → used after the old timeout.
+#[test]
+fn a_longer_lease_at_the_same_interval() {
+    let mut bench = Bench::member(settings(), false);
+    let slower = reconfigured(|s| paced(s, H, 500));
+    assert_eq!(heartbeats(&bench.give(slower)), [(ms(400), at(bench.now) + ms(250))]);
+    bench.pass(T - 1, false);
+    assert_eq!(bench.group.pace.lease, ms(250));
+    bench.now += 1;
+    bench.give(Event::Tick);
+    assert_eq!(bench.group.pace.lease, ms(400));
+}
+
+// Nothing of the lease changes, just after a heartbeat → it is not shortened.
+#[test]
+fn a_lease_that_stays_is_let_be() {
+    let mut bench = Bench::member(settings(), false);
+    while at(bench.now) < bench.group.next_heartbeat {
+        bench.now += 1;
+    }
+    bench.give(Event::Tick);
+    let said = bench.give(reconfigured(|s| s.spread = false));
+    assert!(!said.iter().any(|action| matches!(action, Action::Shorten(_))), "{said:?}");
+}
+
+// A host that joins has another timeout → it listens for that one.
+#[test]
+fn a_joining_host_listens_for_the_new_timeout() {
+    for timeout in [200, 900] {
+        let mut group = Group::new(settings(), 4, at(0));
+        group.handle(at(10), reconfigured(|s| paced(s, H, timeout)));
+        let mut bench = Bench { group, now: 10, sequence: 0, sent: ((0, 0), 0) };
+        while bench.group.phase == Phase::Joining {
+            bench.pass(1, false);
+        }
+        assert_eq!(bench.now, timeout);
+    }
+}
+
+// A script that there was none of, and another limit → for what begins from now on.
+#[test]
+fn scripts_from_now_on() {
+    let mut bench = Bench::member(settings(), true);
+    bench.order(1, true, 5, (9, 4));
+    bench.give(reconfigured(|s| s.release_script = true));
+    let said = bench.order(1, false, 5, (9, 4));
+    assert!(said.iter().any(|action| matches!(action, Action::RunScript { .. })), "{said:?}");
+}
