@@ -457,12 +457,12 @@ impl Holdings {
                 let (script, epoch) = (AddressScript::Release, holding.epoch);
                 out.push(Action::RunScript { script, address, epoch, reason });
             }
-            Stage::Online if heir.is_some() => {
+            Stage::Online => {
                 holding.goes(now, reason, by);
                 holding.partner = heir;
                 self.let_go(now, address, out);
             }
-            Stage::Configuring | Stage::Ready | Stage::Starting | Stage::Online => {
+            Stage::Configuring | Stage::Ready | Stage::Starting => {
                 self.clear(now, vec![address], Some((reason, by)), out);
             }
             Stage::Stopping | Stage::Draining | Stage::Clearing => {}

@@ -65,10 +65,11 @@ fn shutdown_waits_for_a_taker() {
 fn takes_over_from_its_holder_alone() {
     use AddressState::{Online, Preparing, Releasing};
     type Holders = &'static [(u8, AddressState, u64)];
-    let rows: [(Holders, bool); 6] = [
+    let rows: [(Holders, bool); 7] = [
         (&[(2, Online, 3)], true),
         (&[(2, Releasing, 3)], true),
         (&[(2, Online, 4)], false),
+        (&[(2, Releasing, 4)], false),
         (&[(3, Online, 3)], false),
         (&[(2, Online, 3), (3, Online, 3)], false),
         (&[(2, Online, 3), (3, Preparing, 3)], true),

@@ -109,8 +109,9 @@ fn takes_nothing_that_it_could_not_hold() {
             bench.hear(1, Body::Info(Box::new(leader_info())));
         }
         assert!(bench.group.quorum_met && bench.group.phase == Phase::Member);
-        bench.order(1, true, 5, (9, 4));
-        assert_eq!(bench.serves(9), taken, "{ago}");
+        let actions = bench.order(1, true, 5, (9, 4));
+        let begun = actions.iter().any(|action| matches!(action, Action::Configure { .. }));
+        assert_eq!((begun, bench.serves(9)), (taken, taken), "{ago}");
     }
 }
 
@@ -191,4 +192,39 @@ fn a_lease_that_is_long_enough() {
     }
     assert!(bench.serves(9));
     assert_eq!(told, 10);
+}
+
+// quorum 2: that a later heartbeat was heard is known before the lease has run out, and the heartbeat
+// that would renew it leaves late → nothing is given up.
+#[test]
+fn a_renewal_that_leaves_late() {
+    let mut bench = nearly_lapsed(true);
+    let until = bench.group.lease_until;
+    let (boot, sequence) = bench.sent.0;
+    let mut info = leader_info();
+    info.known = vec![Known { id: host(5), boot, sequence, age: Duration::ZERO }];
+    bench.sequence += 1;
+    let body = Body::Info(Box::new(info));
+    let message = Message { source: host(1), boot: 1, sequence: bench.sequence, body };
+    let now = at(bench.now);
+    bench.group.handle(now, Event::Received { at: now, message });
+    let later = until + Duration::from_millis(1);
+    assert!(bench.group.sent_until.unwrap() > later);
+    bench.group.handle(later, Event::Load { load: 1, capacity: 1 });
+    assert!(bench.serves(9));
+}
+
+// What others have heard is part of a state for the model checker where a quorum hangs on it.
+#[test]
+fn what_was_heard_matters_with_a_quorum() {
+    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+    let hash = |sent: &Sent| {
+        let mut hasher = DefaultHasher::new();
+        sent.hash(&mut hasher);
+        hasher.finish()
+    };
+    for (quorum, matters) in [(1, false), (2, true)] {
+        let bench = Bench::member(Settings { quorum, ..settings() }, true);
+        assert_eq!(hash(&bench.group.sent) != hash(&Sent::default()), matters, "{quorum}");
+    }
 }

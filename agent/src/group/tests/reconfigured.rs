@@ -317,3 +317,18 @@ fn scripts_from_now_on() {
     let said = bench.order(1, false, 5, (9, 4));
     assert!(said.iter().any(|action| matches!(action, Action::RunScript { .. })), "{said:?}");
 }
+
+// An address is taken out of this host's configuration → out of the group after a while, unless
+// another host in sight calls it its own.
+#[test]
+fn an_address_that_is_taken_out() {
+    for (others, withdrawn) in [(vec![], true), (vec![addr(5)], false), (vec![addr(6)], true)] {
+        let mut bench = Bench::member(settings(), true);
+        let mut info = leader_info();
+        info.host.preferred = others;
+        bench.hear(2, Body::Info(Box::new(info)));
+        bench.give(reconfigured(|s| s.preferred = BTreeSet::from([addr(8)])));
+        let entry = bench.group.database.get(addr(5)).unwrap();
+        assert_eq!(entry.withdrawn, withdrawn);
+    }
+}
