@@ -10,6 +10,7 @@ mod quorum;
 mod reconfigured;
 mod telling;
 mod turns;
+mod views;
 mod words;
 
 use std::collections::BTreeMap;

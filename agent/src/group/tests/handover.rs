@@ -147,3 +147,17 @@ fn what_is_sent_on_follows_the_address() {
     assert_eq!(forwards(&bench.hear(2, serves(2, AddressState::Online))), [0; 0]);
     assert_eq!(forwards(&bench.hear(3, serves(3, AddressState::Online))), [3]);
 }
+
+// SIGTERM while an address is only prepared here → given up at once: its holder keeps it.
+#[test]
+fn shutdown_gives_up_what_is_not_online() {
+    let mut bench = Bench::member(settings(), true);
+    bench.hear(2, listing(Phase::Joining, AddressState::Online, 3));
+    let entry =
+        OrderEntry { address: addr(9), epoch: 4, reason: Reason::Failback, other: Some(host(2)) };
+    bench.hear(1, Body::Acquire(Order { to: host(5), entries: vec![entry] }));
+    bench.order(1, true, 5, (8, 4));
+    assert!(bench.serves(8) && bench.serves(9));
+    bench.give(Event::Shutdown);
+    assert!(bench.serves(8) && !bench.serves(9));
+}

@@ -303,6 +303,27 @@ fn answers_about_a_database() {
     assert_eq!(asked, [all, 64 - all, 0, all, 64 - all]);
 }
 
+// Several ask in one turn → each answer counts once.
+#[test]
+fn answers_are_counted() {
+    let mut bench = Bench::member(own(4_500), true);
+    next(&mut bench);
+    let bits = told(&next(&mut bench)).unwrap().lists.unwrap().bits;
+    let all = 1 << bits;
+    let question = |bench: &mut Bench, sums: usize| {
+        bench.sequence += 1;
+        let body = ask(5, PartOf::Lists, bits, 0, &vec![0; sums]);
+        let message = Message { source: host(1), boot: 1, sequence: bench.sequence, body };
+        Event::Received { at: at(bench.now), message }
+    };
+    let mut count = |questions: &[usize]| {
+        let questions = questions.iter().map(|&sums| question(&mut bench, sums)).collect();
+        slices(&bench.give(Event::Together(questions))).0.len()
+    };
+    assert_eq!(count(&[1, 1]), 2);
+    assert_eq!(count(&[all, all, all]), 64 - 2);
+}
+
 // A large database is another's → asked about with 256 sums a message, and 16 messages.
 #[test]
 fn long_questions() {

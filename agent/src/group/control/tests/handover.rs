@@ -46,3 +46,44 @@ fn hand_over() {
     let mut alone = Leader::new(vec![(3, last)]).floating(9);
     assert_eq!(alone.orders(at(0)), []);
 }
+
+// Its preferred host is to have it back, and does not take it → told three times, then its holder is
+// told to release it. It is held under another number meanwhile → from the start.
+#[test]
+fn how_often_it_is_tried() {
+    let mut leader = Leader::new(Vec::new());
+    let hosts = |epoch| vec![(2, info(&[9])), (3, online(info(&[]), 9, epoch))];
+    for (epoch, order) in [
+        (4, (ACQUIRE, 2)),
+        (4, (ACQUIRE, 2)),
+        (5, (ACQUIRE, 2)),
+        (5, (ACQUIRE, 2)),
+        (5, (ACQUIRE, 2)),
+        (5, (RELEASE, 3)),
+    ] {
+        leader.hear(hosts(epoch));
+        let orders = leader.orders(at(0));
+        assert_eq!(orders, [(order.0, order.1, Reason::Failback)], "{epoch}");
+    }
+}
+
+// A host is prepared to take an address over, as this leader wanted it, or another → the holder is
+// told why.
+#[test]
+fn why_it_goes_over() {
+    let hosts = |state| {
+        let preferred = serving(info(&[9]), 9, state, 5);
+        vec![(2, preferred), (3, online(info(&[]), 9, 4)), (4, info(&[]))]
+    };
+    let mut leader = Leader::new(vec![(2, info(&[9])), (3, online(info(&[]), 9, 4))]);
+    assert_eq!(leader.orders(at(0)), [(ACQUIRE, 2, Reason::Failback)]);
+    leader.hear(hosts(AddressState::Prepared));
+    assert_eq!(leader.orders(at(1)), [(RELEASE, 3, Reason::Failback)]);
+    let mut another = Leader::new(hosts(AddressState::Prepared));
+    assert_eq!(another.orders(at(1)), [(RELEASE, 3, Reason::Superseded)]);
+    let mut other_heir = Leader::new(vec![(2, info(&[9])), (3, online(info(&[]), 9, 4))]);
+    other_heir.orders(at(0));
+    let prepared = serving(info(&[]), 9, AddressState::Prepared, 5);
+    other_heir.hear(vec![(2, info(&[9])), (3, online(info(&[]), 9, 4)), (4, prepared)]);
+    assert_eq!(other_heir.orders(at(1)), [(RELEASE, 3, Reason::Superseded)]);
+}

@@ -72,3 +72,19 @@ fn limits_from_now_on() {
     holdings.release(at(0), addr(1), ordered(None), &mut out);
     assert_eq!(words(&out), ["release script"]);
 }
+
+// Handed over at 0 → for a minute what comes is sent on; then that ends, once.
+#[test]
+fn sending_on_ends_once() {
+    let mut holdings = brought_to(Stage::Online, false);
+    let mut out = Vec::new();
+    holdings.release(at(0), addr(1), ordered(Some(partner(2))), &mut out);
+    holdings.tick(at(250), &mut out);
+    holdings.deconfigured(at(260), addr(1), 7, Ok(()), &mut out);
+    out.clear();
+    for (now, expected) in [(59_999, vec![]), (60_000, vec!["forget"]), (60_001, vec![])] {
+        holdings.tick(at(now), &mut out);
+        assert_eq!(words(&out), expected, "{now}");
+        out.clear();
+    }
+}
