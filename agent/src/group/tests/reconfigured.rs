@@ -327,8 +327,10 @@ fn an_address_that_is_taken_out() {
         let mut info = leader_info();
         info.host.preferred = others;
         bench.hear(2, Body::Info(Box::new(info)));
+        bench.now += 10;
         bench.give(reconfigured(|s| s.preferred = BTreeSet::from([addr(8)])));
         let entry = bench.group.database.get(addr(5)).unwrap();
-        assert_eq!(entry.withdrawn, withdrawn);
+        // From then on it has not been seen; or since that host was heard.
+        assert_eq!((entry.withdrawn, entry.seen == at(bench.now)), (withdrawn, withdrawn));
     }
 }
