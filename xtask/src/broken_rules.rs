@@ -120,20 +120,26 @@ fn check_unbroken(scratch: &Scratch) -> Result<()> {
     }
 }
 
-/// A copy of the project.
-struct Scratch {
+/// A copy of the project, or of some of it.
+pub(crate) struct Scratch {
     original: PathBuf,
     copy: PathBuf,
 }
 
 impl Scratch {
     fn new(original: PathBuf, copy: PathBuf) -> Result<Self> {
-        let scratch = Self { original, copy };
-        for name in NEEDED {
-            scratch.copy_all(Path::new(name))?;
-        }
+        let scratch = Self::of(original, copy, &NEEDED)?;
         // The agent's library includes the XDP program; nothing here loads it.
         scratch.write(Path::new("target/bpf/rais-ebpf.o"), b"")?;
+        Ok(scratch)
+    }
+
+    /// A copy of these files and directories.
+    pub(crate) fn of(original: PathBuf, copy: PathBuf, names: &[&str]) -> Result<Self> {
+        let scratch = Self { original, copy };
+        for name in names {
+            scratch.copy_all(Path::new(name))?;
+        }
         Ok(scratch)
     }
 
@@ -153,7 +159,7 @@ impl Scratch {
         Ok(())
     }
 
-    fn write(&self, name: &Path, content: &[u8]) -> Result<()> {
+    pub(crate) fn write(&self, name: &Path, content: &[u8]) -> Result<()> {
         let path = self.copy.join(name);
         if fs::read(&path).is_ok_and(|there| there == content) {
             return Ok(());

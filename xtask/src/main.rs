@@ -10,6 +10,7 @@ mod command;
 mod demo;
 mod fuzz;
 mod model;
+mod mutants;
 mod setup;
 mod simulate;
 mod test;
@@ -81,6 +82,12 @@ enum Task {
         #[arg(default_value = "")]
         only: String,
     },
+    /// Changes the group in every small way, and sees that a unit test notices: an hour.
+    Mutants {
+        /// Only those whose name matches this expression.
+        #[arg(default_value = "")]
+        only: String,
+    },
     /// Measures: the demonstration several times, medians; or what it is told to.
     Bench {
         /// How many times.
@@ -119,6 +126,7 @@ fn run(task: Task) -> Result<()> {
         Task::Fuzz { target, seconds } => fuzz::fuzz(target.as_deref(), seconds),
         Task::Model { arguments } => model::model(&arguments),
         Task::BrokenRules { only } => broken_rules::broken_rules(&only),
+        Task::Mutants { only } => mutants::mutants(&only),
         Task::Bench { runs, what } => bench::bench(runs, what),
     }
 }

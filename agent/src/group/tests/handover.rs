@@ -95,14 +95,15 @@ fn takes_over_from_its_holder_alone() {
 #[test]
 fn shutdown_waits_for_who_prepares() {
     use AddressState::{Online, Preparing};
-    let limit = 3 * 10_000;
+    let limit = 3 * 1_000;
     let rows = [
         (addr(9), Preparing, 2 * T + limit),
         (addr(8), Preparing, 2 * T),
         (addr(8), Online, 2 * T),
     ];
     for (address, state, span) in rows {
-        let mut bench = Bench::member(settings(), true);
+        let action_limit = Duration::from_secs(1);
+        let mut bench = Bench::member(Settings { action_limit, ..settings() }, true);
         bench.order(1, true, 5, (9, 4));
         bench.give(Event::Shutdown);
         let begun = bench.now;
