@@ -170,24 +170,42 @@ impl Counts {
     }
 }
 
+/// Both forms of ARP, since some neighbours heed only one of them, and who is first. A switch that
+/// lets few announcements through must not always lose the same: another form, and another
+/// address, begin each time, the latter so that with time each is near the beginning (steps of the
+/// golden ratio).
+fn begin(turn: u32, addresses: &mut [IpAddr]) -> [ArpForm; 2] {
+    let count = u64::try_from(addresses.len()).unwrap_or(0);
+    let step = u64::from(turn.wrapping_mul(0x9e37_79b9));
+    let first = usize::try_from((step * count) >> 32).unwrap_or(0);
+    addresses.rotate_left(first);
+    let mut forms = [ArpForm::Request, ArpForm::Reply];
+    if turn % 2 == 1 {
+        forms.reverse();
+    }
+    forms
+}
+
 impl Work {
     fn run(&self, waiting: &Receiver<Waiting>) {
         let mut failing = false;
         let mut next = clock::now();
-        while let Ok(Waiting { addresses, until }) = waiting.recv() {
-            // Both forms of ARP, since some neighbours heed only one of them. First one for each
-            // address, then the other: where there are many, none waits for the second of another.
-            for round in [ArpForm::Request, ArpForm::Reply] {
+        let mut turn = 0_u32;
+        while let Ok(Waiting { mut addresses, until }) = waiting.recv() {
+            let forms = begin(turn, &mut addresses);
+            turn = turn.wrapping_add(1);
+            // First one for each address, then the other: where there are many, none waits for the
+            // second of another.
+            for (round, form) in forms.into_iter().enumerate() {
                 for some in addresses.chunks(FRAMES) {
                     let frames: Vec<_> =
-                        some.iter().filter_map(|&a| self.frame(round, a)).collect();
+                        some.iter().filter_map(|&a| self.frame(round, form, a)).collect();
                     if frames.is_empty() {
                         continue;
                     }
                     pause(next.since(clock::now()));
                     if clock::now() >= until {
-                        let first = round == ArpForm::Request;
-                        self.counts.left_out(if first { some.len() } else { 0 });
+                        self.counts.left_out(if round == 0 { some.len() } else { 0 });
                         continue;
                     }
                     next = clock::now() + PAUSE;
@@ -198,14 +216,14 @@ impl Work {
         }
     }
 
-    /// What announces an address in this round.
-    fn frame(&self, round: ArpForm, address: IpAddr) -> Option<Vec<u8>> {
-        match (address, round) {
-            (IpAddr::V4(address), form) => Some(gratuitous_arp(form, self.mac, address).into()),
-            (IpAddr::V6(address), ArpForm::Request) => {
+    /// What announces an address in this round, where it is ARP in this form.
+    fn frame(&self, round: usize, form: ArpForm, address: IpAddr) -> Option<Vec<u8>> {
+        match address {
+            IpAddr::V4(address) => Some(gratuitous_arp(form, self.mac, address).into()),
+            IpAddr::V6(address) if round == 0 => {
                 Some(neighbour_advertisement(self.mac, address).into())
             }
-            (IpAddr::V6(_), ArpForm::Reply) => None,
+            IpAddr::V6(_) => None,
         }
     }
 
@@ -233,5 +251,31 @@ impl Work {
             rest = rest.get(done.max(1)..).unwrap_or_default();
         }
         failing
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    // Input: turns, of which a switch lets the first two addresses through. Output: each address
+    // has been among them before long, in either form.
+    #[test]
+    fn nobody_is_always_last() {
+        for count in 1..=16 {
+            let all: Vec<IpAddr> = (0..count).map(|n| IpAddr::from([192, 0, 2, n])).collect();
+            let mut seen = [BTreeSet::new(), BTreeSet::new()];
+            for turn in 0..6 * u32::from(count) {
+                let mut addresses = all.clone();
+                let forms = begin(turn, &mut addresses);
+                assert_ne!(forms[0], forms[1]);
+                let first = usize::from(forms[0] == ArpForm::Request);
+                seen[first].extend(addresses.iter().take(2).copied());
+                addresses.sort();
+                assert_eq!(addresses, all, "none is left out");
+            }
+            assert!(seen.iter().all(|seen| seen.len() == all.len()), "{count}: {seen:?}");
+        }
     }
 }

@@ -253,6 +253,14 @@ impl Bed {
         self.nft(RULES)
     }
 
+    /// Runs a program where the bridges are, to its end; its standard output.
+    ///
+    /// # Errors
+    /// It could not be run, or failed.
+    pub fn on_switch(&self, program: &str, arguments: &[&str]) -> Result<String> {
+        output(process::in_netns(&self.netns("sw"), program).args(arguments))
+    }
+
     fn nft(&self, rules: &str) -> Result<()> {
         run_with_input(process::in_netns(&self.netns("sw"), "nft").args(["-f", "-"]), rules)
     }

@@ -17,6 +17,7 @@
 //!
 //! One that is handed over goes by way of `Draining` (`handover`).
 
+mod announcing;
 mod handover;
 mod overdue;
 
@@ -32,8 +33,8 @@ use super::{Action, AddressScript, AddressState, HostId, Reason, Report, Served,
 
 pub(super) use handover::Partner;
 
+use announcing::Announcing;
 use handover::Forward;
-use overdue::ANNOUNCE_AGAIN;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Stage {
@@ -69,8 +70,7 @@ struct Holding {
     watch: Option<Stopwatch>,
     /// When the stage has lasted too long.
     deadline: Time,
-    announce_at: Time,
-    announcements: u32,
+    announcing: Announcing,
 }
 
 impl Holding {
@@ -269,8 +269,7 @@ impl Holdings {
             partner,
             watch: Some(Stopwatch::new(now)),
             deadline,
-            announce_at: Time::END,
-            announcements: 0,
+            announcing: Announcing::NEVER,
         };
         if let Some(mut before) = self.held.insert(address, holding) {
             before.report_released(address, out);
@@ -333,8 +332,9 @@ impl Holdings {
         holding.stage = Stage::Starting;
         // Until now it was listed as waiting for that one.
         self.changed |= holding.partner.take().is_some();
-        holding.announcements = 0;
-        holding.announce_at = now + ANNOUNCE_AGAIN;
+        holding.announcing.restart(now);
+        // That is this once.
+        holding.announcing.is_due(now);
         out.push(Action::Open { address, epoch });
         out.push(Action::Announce(vec![address]));
         out.push(Action::Measure { address, epoch });

@@ -9,20 +9,14 @@ use super::super::phases::ChangePhase;
 use super::super::{Action, Report};
 use super::{Holdings, Stage};
 
-/// When to announce again after the first time: once after the second in which receivers may
-/// ignore a change (Linux `locktime`), then at twice the interval, so often.
-pub(super) const ANNOUNCE_AGAIN: Duration = Duration::from_millis(1_100);
-const ANNOUNCEMENTS: u32 = 4;
-
 /// After what time taking an address away is tried again.
 pub(super) const CLEAR_AGAIN: Duration = Duration::from_secs(1);
 
 impl Holdings {
-    /// Announces these again, soon and in the usual rhythm: neighbours may have learned otherwise.
+    /// Announces these again, at once and in the usual rhythm: neighbours may have learned otherwise.
     pub fn announce_again(&mut self, now: Time, which: impl Fn(IpAddr) -> bool) {
         for (_, holding) in self.held.iter_mut().filter(|(a, h)| h.is_open() && which(**a)) {
-            holding.announce_at = now;
-            holding.announcements = 0;
+            holding.announcing.restart(now);
         }
     }
 
@@ -31,12 +25,8 @@ impl Holdings {
     pub fn tick(&mut self, now: Time, out: &mut Vec<Action>) {
         let mut due = Vec::new();
         for (&address, holding) in &mut self.held {
-            if holding.is_open() && now >= holding.announce_at {
+            if holding.is_open() && holding.announcing.is_due(now) {
                 due.push(address);
-                let pause = ANNOUNCE_AGAIN * 2_u32.saturating_pow(holding.announcements);
-                holding.announcements += 1;
-                let last = holding.announcements > ANNOUNCEMENTS;
-                holding.announce_at = if last { Time::END } else { now + pause };
             }
         }
         if !due.is_empty() {
