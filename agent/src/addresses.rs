@@ -166,6 +166,50 @@ impl Addresses {
     }
 }
 
+/// Addresses on one interface that go by themselves, changed by the thread that asks for it.
+#[derive(Debug)]
+pub struct Leased {
+    netlink: Exchange,
+    ifindex: u32,
+}
+
+impl Leased {
+    /// Opens a socket for the interface of this index, in the network namespace of this thread.
+    ///
+    /// # Errors
+    /// [`AddressError::Connect`]
+    pub fn connect(ifindex: u32) -> Result<Self, AddressError> {
+        let netlink = Exchange::open().map_err(AddressError::Connect)?;
+        Ok(Self { netlink, ifindex })
+    }
+
+    /// Puts these on the interface, or renews those that are there: the kernel takes each away after
+    /// so many seconds. An answer to each.
+    pub fn put(&mut self, addresses: &[IpAddr], seconds: u32) -> Vec<io::Result<()>> {
+        let request = |&address: &IpAddr| messages::leased(self.ifindex, address, seconds);
+        let requests: Vec<_> = addresses.iter().map(request).collect();
+        self.netlink.carry_out(&requests)
+    }
+
+    /// Takes these off the interface; success where one is not there, or the interface is gone. An
+    /// answer to each.
+    pub fn take(&mut self, addresses: &[IpAddr]) -> Vec<io::Result<()>> {
+        let place = Place::Interface(self.ifindex);
+        let request = |&address: &IpAddr| messages::request(&Change { add: false, place, address });
+        let requests: Vec<_> = addresses.iter().map(request).collect();
+        let answers = self.netlink.carry_out(&requests).into_iter();
+        answers
+            .map(|answer| answer.or_else(|error| if is_gone(&error) { Ok(()) } else { Err(error) }))
+            .collect()
+    }
+}
+
+/// There was nothing to take away.
+fn is_gone(error: &io::Error) -> bool {
+    let gone = [libc::ENOENT, libc::EADDRNOTAVAIL, libc::ESRCH, libc::ENODEV];
+    error.raw_os_error().is_some_and(|code| gone.contains(&code))
+}
+
 /// Each exchange leaves the socket as it found it, even if it panics.
 fn locked(netlink: &Mutex<Exchange>) -> std::sync::MutexGuard<'_, Exchange> {
     netlink.lock().unwrap_or_else(PoisonError::into_inner)

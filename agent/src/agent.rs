@@ -5,6 +5,7 @@ mod control;
 mod control_links;
 mod housekeeping;
 mod leftovers;
+mod planes;
 mod quiesced;
 mod reload;
 mod trail;
@@ -22,9 +23,9 @@ use tokio::sync::{mpsc, watch};
 
 use crate::addresses::Addresses;
 use crate::api;
-use crate::config::checked::{self, Config, Interface, TrapSecurity};
+use crate::config::checked::{self, Config, DataPlaneKind, Interface, TrapSecurity};
 use crate::config::{MAX_GROUPS, arp_ignore};
-use crate::data_plane::bpf::{self, BpfError, BpfPlane, Conflicts, Place};
+use crate::data_plane::bpf::{self, BpfError, BpfPlane, Conflict, Conflicts, Place};
 use crate::events::EventLog;
 use crate::group::Event;
 use crate::metrics;
@@ -124,9 +125,18 @@ pub fn check(config: &Config) -> anyhow::Result<()> {
 }
 
 fn refuse_foreign(config: &Config) -> Result<(), BpfError> {
+    if config.agent.data_plane == DataPlaneKind::Kernel {
+        return Ok(());
+    }
     service_interfaces(config)
         .values()
         .try_for_each(|interface| BpfPlane::refuse_foreign(&config.agent.bpf_dir, interface))
+}
+
+/// What is to be known about the data plane that a configuration asks for, if anything.
+#[must_use]
+pub fn warning(config: &Config) -> Option<&'static str> {
+    (config.agent.data_plane == DataPlaneKind::Kernel).then_some(planes::WITHOUT_BPF)
 }
 
 /// Takes away what a dead agent left behind: addresses, then links and maps. Says what it was. With
@@ -186,7 +196,7 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 /// A running agent.
 struct Agent {
     control: Arc<Control>,
-    conflicts: Conflicts,
+    conflicts: Option<Conflicts>,
     /// While it is held, no other agent uses the maps.
     _place: Option<Place>,
     /// Names of groups whose driver has ended.
@@ -220,13 +230,16 @@ impl Agent {
             None => None,
         };
         let addresses = Addresses::connect(&Handle::current())?;
-        let plane = trail.open()?;
-        let left = take_away(&plane, &addresses, config).await?;
+        let planes = trail.open()?;
+        let left = planes.take_away(&addresses, config).await?;
         if !left.is_empty() {
             tracing::info!("taken away what an earlier agent left: {}", few(&left));
         }
-        let modes = trail.attach(&plane)?;
-        let conflicts = plane.conflicts()?;
+        let ways = trail.attach(&planes)?;
+        let conflicts = planes.conflicts()?;
+        if config.agent.data_plane == DataPlaneKind::Kernel {
+            tracing::warn!("{}", planes::WITHOUT_BPF);
+        }
         warn_of_other_interfaces(config);
         // Before any thread of high priority exists: new threads inherit it.
         if config.agent.realtime
@@ -243,11 +256,11 @@ impl Agent {
         let workshop = Workshop {
             objects: Pool::new(&Handle::current()),
             runtime: Handle::current(),
-            plane,
+            planes,
             addresses,
             log: Arc::new(EventLog::for_addresses(count)),
             recorders,
-            modes,
+            ways,
             engine,
             ended: tell_end,
             realtime: config.agent.realtime,
@@ -294,8 +307,8 @@ impl Agent {
                     // Its lease runs out by itself; the others release in order.
                     break Err(anyhow::anyhow!("the driver of group `{group}` ended"));
                 },
-                conflict = conflicts.next() => {
-                    let bpf::Conflict { address, ifindex, mac } = conflict?;
+                conflict = next_conflict(conflicts.as_mut()) => {
+                    let Conflict { address, ifindex, mac } = conflict?;
                     control.tell_holder(ifindex, &Event::Conflict { address, mac });
                 }
             }
@@ -309,7 +322,15 @@ impl Agent {
         stop.send_replace(true);
         serving.await.context("the control socket")?;
         released.and(result)?;
-        leftovers::disarm(&reloader.workshop.plane, &reloader.config).await
+        reloader.workshop.planes.disarm(&reloader.config).await
+    }
+}
+
+/// Without BPF nobody sees any.
+async fn next_conflict(conflicts: Option<&mut Conflicts>) -> std::io::Result<Conflict> {
+    match conflicts {
+        Some(conflicts) => conflicts.next().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -30,7 +30,7 @@ use toml::de::DeTable;
 
 pub use mistakes::{Mistake, Mistakes};
 
-use checked::Config;
+use checked::{Config, DataPlaneKind};
 use facts::{Facts, Machine};
 use reader::{At, Document, Section};
 
@@ -40,6 +40,9 @@ pub const MAX_GROUPS: usize = 64;
 /// Most service addresses of all groups together, preferred and floating: as many as one machine
 /// can hold.
 pub const MAX_ADDRESSES: usize = rais_common::maps::MAX_ADDRESSES as usize;
+
+/// Most without BPF, where the kernel is asked for each of them between heartbeats.
+pub const MAX_WITHOUT_BPF: usize = crate::data_plane::kernel::MAX_HELD;
 
 /// A file larger than this is not a configuration.
 const MAX_FILE: u64 = 4 << 20;
@@ -121,26 +124,40 @@ fn whole(root: Section<'_>, facts: &dyn Facts) -> Option<Config> {
         extra.mistake(format!("more than {MAX_GROUPS} groups; an agent can be in {MAX_GROUPS}"));
     }
     let raw = agent::read(agent, facts);
-    let groups: Vec<_> =
-        sections.into_iter().take(MAX_GROUPS).map(|section| group::read(section, facts)).collect();
+    let groups: Vec<_> = sections
+        .into_iter()
+        .take(MAX_GROUPS)
+        .map(|section| group::read(section, raw.data_plane, facts))
+        .collect();
     let host = raw.host_id.or_else(|| groups.first().and_then(group::Raw::control_address));
     duplicates(&root, &groups);
-    if let Some(At { offset, .. }) =
-        groups.iter().flat_map(group::Raw::service_addresses).nth(MAX_ADDRESSES)
-    {
-        let message =
-            format!("more than {MAX_ADDRESSES} service addresses, which is what a host can hold");
-        root.document().mistake(offset, message);
-    }
+    not_too_many(&root, &groups, raw.data_plane);
     for group in &groups {
         group.check_not_host(host, root.document());
     }
     root.finish();
     let host = host?;
     Some(Config {
+        groups: groups
+            .into_iter()
+            .map(|group| group.build(host, raw.data_plane))
+            .collect::<Option<_>>()?,
         agent: raw.build(host),
-        groups: groups.into_iter().map(|group| group.build(host)).collect::<Option<_>>()?,
     })
+}
+
+/// A host can hold so many addresses, all groups together.
+fn not_too_many(root: &Section<'_>, groups: &[group::Raw<'_>], data_plane: DataPlaneKind) {
+    let (most, how) = match data_plane {
+        DataPlaneKind::Xdp => (MAX_ADDRESSES, ""),
+        DataPlaneKind::Kernel => (MAX_WITHOUT_BPF, " with `data_plane = \"kernel\"`"),
+    };
+    let mut all = groups.iter().flat_map(group::Raw::service_addresses);
+    if let Some(At { offset, .. }) = all.nth(most) {
+        let message =
+            format!("more than {most} service addresses, which is what a host can hold{how}");
+        root.document().mistake(offset, message);
+    }
 }
 
 /// What may be there once only: group names, group addresses, and service addresses on one

@@ -1,6 +1,7 @@
 //! Holding addresses: what answers for them, and until when.
 
 pub mod bpf;
+pub mod kernel;
 pub mod memory;
 
 use std::net::IpAddr;
@@ -19,10 +20,16 @@ pub struct DataPlaneError {
 
 /// Answers for exactly the open addresses of one group while its lease lives.
 ///
-/// Each call is quick enough for the heartbeat path: a map write, never a wait. After
+/// Each call is quick enough for the heartbeat path: a map write or, without BPF, a short request to
+/// the kernel; never a wait. After
 /// [`fence`](Self::fence) returned, no packet to the address is answered or accepted on this host
 /// until [`open`](Self::open).
 pub trait DataPlane: Send {
+    /// Addresses are put on the interface and taken off by this itself: nobody else is to.
+    fn places_addresses(&self) -> bool {
+        false
+    }
+
     /// This address is this host's, and is not to be answered for. Requests and traffic for it
     /// are dropped, so that the kernel does not answer in our stead.
     ///

@@ -57,7 +57,7 @@ pub use message::{
 pub use moving::MoveRefusal;
 pub use name_service::{Advertising, Listing, Withheld};
 pub use phases::{ChangePhase, Phases};
-pub use settings::{Balance, Failback, Placement, Role, Settings};
+pub use settings::{Balance, Failback, NO_HAND_OVER, Placement, Role, Settings};
 pub use view::{AddressView, HostView, ListedState, View};
 
 use catching_up::CatchingUp;

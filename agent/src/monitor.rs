@@ -49,7 +49,7 @@ use driver::{Driver, Input};
 use link::Link;
 use receive::{ReceiveCounters, ReceiveThread, Receiver};
 use reports::Readers;
-use scripts::{Scripts, Surroundings};
+use scripts::{Placing, Scripts, Surroundings};
 use transmit::Transmitter;
 
 pub use socket::SetUpError;
@@ -253,8 +253,12 @@ impl<'a> Prepared<'a> {
         let (reports, reported) = reports::queue();
         let events = events(&inbox);
         let around = surroundings(group);
-        let scripts =
-            Scripts::start(means.runtime, around, means.addresses.clone(), Arc::clone(&events));
+        let placing = if means.plane.places_addresses() {
+            Placing::DataPlane
+        } else {
+            Placing::Here(means.addresses.clone())
+        };
+        let scripts = Scripts::start(means.runtime, around, placing, Arc::clone(&events));
         let (views, names) = keep_zone(means.runtime, group, &means.log);
         let measures = Arc::new(Measures::default());
         let (start, mut recorder) = (clock::now(), means.recorder);

@@ -91,15 +91,18 @@ pub enum Role {
 /// What answers for the addresses.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DataPlane {
-    /// `xdp`.
+    /// `xdp` or `kernel`.
     pub kind: String,
-    /// The mode in force: `native` or `generic`.
+    /// The mode in force of the XDP program: `native` or `generic`. Without BPF empty.
     pub mode: String,
+    /// What is to be known about it, for people. Empty: nothing.
+    #[serde(default)]
+    pub note: String,
     /// The service interface.
     pub interface: String,
     /// How long this host may still answer without another heartbeat; 0: lapsed.
     pub lease_ms_left: u64,
-    /// What the XDP program counted, by the names of the map's fields; see [`counters`].
+    /// What the XDP program counted, if there is one, by the names of the map's fields; see [`counters`].
     #[serde(default)]
     pub counters: BTreeMap<String, u64>,
 }

@@ -133,7 +133,7 @@ pub fn settings(size: Size, host: usize) -> Settings {
         name: "crowd".to_owned(),
         host: id(host),
         control_addresses: vec![id(host).0],
-        mac: [0; 6],
+        mac: [2; 6],
         role: Role::Member,
         heartbeat: HEARTBEAT,
         timeout: TIMEOUT,

@@ -23,7 +23,7 @@ use rais::announce::{Announcer, ArpForm, PacketSocket, gratuitous_arp, neighbour
 use rais::clock;
 use rais::config::checked::{Interface, Scripts as ScriptFiles};
 use rais::group::{Event, HostId};
-use rais::monitor::scripts::{Job, Scripts, Surroundings};
+use rais::monitor::scripts::{Job, Placing, Scripts, Surroundings};
 use rais_common::time::Time;
 use tokio::runtime::{Builder, Runtime};
 
@@ -390,7 +390,8 @@ fn room(
             sender.try_send((now, event)).unwrap();
         }
     });
-    (Scripts::start(runtime.handle(), surroundings, addresses, sink), events)
+    let placing = Placing::Here(addresses);
+    (Scripts::start(runtime.handle(), surroundings, placing, sink), events)
 }
 
 /// What the next job came to, and when.

@@ -7,7 +7,7 @@
 
 use std::net::IpAddr;
 
-use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use rtnetlink::packet_route::address::{
     AddressAttribute, AddressHeaderFlags, AddressMessage, AddressProtocol, CacheInfo,
 };
@@ -42,6 +42,18 @@ pub(super) fn request(change: &Change) -> Request {
         (Place::Route, false) => RouteNetlinkMessage::DelRoute(local_route(address)),
     };
     Request { message, flags: if add { NLM_F_CREATE | NLM_F_EXCL } else { 0 } }
+}
+
+/// The request to put an address on an interface for so many seconds, or to renew it there.
+pub(super) fn leased(ifindex: u32, address: IpAddr, seconds: u32) -> Request {
+    let mut message = host_address(ifindex, address);
+    message.attributes.retain(|attribute| !matches!(attribute, AddressAttribute::CacheInfo(_)));
+    let mut lifetime = CacheInfo::default();
+    lifetime.ifa_valid = seconds;
+    lifetime.ifa_preferred = if address.is_ipv6() { 0 } else { seconds };
+    message.attributes.push(AddressAttribute::CacheInfo(lifetime));
+    let message = RouteNetlinkMessage::NewAddress(message);
+    Request { message, flags: NLM_F_CREATE | NLM_F_REPLACE }
 }
 
 /// The prefix length of an address that stands for itself alone.

@@ -10,13 +10,14 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::control_links;
+use super::planes::Way;
 use super::quiesced::Quiesced;
 use super::reload::Asked;
 use crate::api;
 use crate::clock;
 use crate::config::checked;
 use crate::config::plan::Plan;
-use crate::data_plane::bpf::{Mode, Reader};
+use crate::data_plane::bpf::Reader;
 use crate::events::EventLog;
 use crate::group::{
     AddressState, AddressView, Event, HostId, HostView, ListedState, Phase, Role, Served, View,
@@ -38,7 +39,7 @@ pub(super) struct Running {
     slot: u32,
     secure: bool,
     interface: checked::Interface,
-    mode: Option<Mode>,
+    way: Way,
     control_addresses: Vec<IpAddr>,
     /// Longest a single action may take.
     action_limit: Duration,
@@ -49,7 +50,7 @@ pub(super) struct Running {
     /// It was told to end, alone of all.
     leaves: AtomicBool,
     monitor: Arc<Monitor>,
-    reader: Arc<Mutex<Reader>>,
+    reader: Arc<Mutex<Option<Reader>>>,
 }
 
 impl Running {
@@ -57,26 +58,26 @@ impl Running {
         group: &checked::Group,
         slot: u32,
         monitor: Monitor,
-        reader: Reader,
-        mode: Option<Mode>,
+        reader: Option<Reader>,
+        way: Way,
     ) -> Self {
         let (monitor, reader) = (Arc::new(monitor), Arc::new(Mutex::new(reader)));
-        Self::of(group, slot, monitor, reader, mode)
+        Self::of(group, slot, monitor, reader, way)
     }
 
     fn of(
         group: &checked::Group,
         slot: u32,
         monitor: Arc<Monitor>,
-        reader: Arc<Mutex<Reader>>,
-        mode: Option<Mode>,
+        reader: Arc<Mutex<Option<Reader>>>,
+        way: Way,
     ) -> Self {
         Self {
             name: group.settings.name.clone(),
             slot,
             secure: super::is_secure(group),
             interface: group.service_interface.clone(),
-            mode,
+            way,
             control_addresses: group.settings.control_addresses.clone(),
             action_limit: group.settings.action_limit,
             move_limit: group.settings.move_limit(),
@@ -90,7 +91,7 @@ impl Running {
     /// The same with another configuration, which its monitor has already.
     pub(super) fn reconfigured(&self, group: &checked::Group) -> Self {
         let (monitor, reader) = (Arc::clone(&self.monitor), Arc::clone(&self.reader));
-        Self::of(group, self.slot, monitor, reader, self.mode)
+        Self::of(group, self.slot, monitor, reader, self.way.clone())
     }
 
     pub(super) fn name(&self) -> &str {
@@ -132,6 +133,7 @@ impl Running {
         let (view, links) = self.monitor.view().await?;
         let up = control_links::up();
         let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let reader = reader.as_ref();
         Some(status::Group {
             name: self.name.clone(),
             leader: view.leader.map(|h| h.0),
@@ -143,9 +145,9 @@ impl Running {
             quiesced: view.quiesced,
             quorum_met: view.quorum_met,
             secure: self.secure,
-            data_plane: self.data_plane(&view, &reader),
+            data_plane: self.data_plane(&view, reader),
             hosts: view.hosts.iter().map(host).collect(),
-            addresses: view.addresses.iter().map(|a| address(a, &reader)).collect(),
+            addresses: view.addresses.iter().map(|a| address(a, reader)).collect(),
             tests: self.monitor.tests().into_iter().map(test).collect(),
             dns: self.monitor.names().as_ref().map(Names::status),
             messages: self.messages(&links),
@@ -157,14 +159,16 @@ impl Running {
         })
     }
 
-    fn data_plane(&self, view: &View, reader: &Reader) -> status::DataPlane {
+    fn data_plane(&self, view: &View, reader: Option<&Reader>) -> status::DataPlane {
         let left = view.lease_until.since(clock::now());
+        let counters = reader.and_then(|reader| reader.counters().ok());
         status::DataPlane {
-            kind: "xdp".to_owned(),
-            mode: self.mode.map_or("", Mode::word).to_owned(),
+            kind: self.way.kind.to_owned(),
+            mode: self.way.mode.to_owned(),
+            note: self.way.note.clone(),
             interface: self.interface.name.clone(),
             lease_ms_left: status::milliseconds(left),
-            counters: reader.counters().map(|c| status::counters(&c)).unwrap_or_default(),
+            counters: counters.map(|c| status::counters(&c)).unwrap_or_default(),
         }
     }
 
@@ -431,9 +435,9 @@ fn served(served: &Served) -> status::Served {
     status::Served { address: served.address, state, epoch: served.epoch }
 }
 
-fn address(view: &AddressView, reader: &Reader) -> status::Address {
+fn address(view: &AddressView, reader: Option<&Reader>) -> status::Address {
     // What cannot be read now is shown as nothing counted.
-    let traffic = reader.traffic(view.address).unwrap_or_default();
+    let traffic = reader.and_then(|reader| reader.traffic(view.address).ok()).unwrap_or_default();
     status::Address {
         address: view.address,
         preferred: view.preferred.map(|h| h.0),

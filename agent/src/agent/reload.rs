@@ -26,7 +26,6 @@ use crate::clock;
 use crate::config::checked::{self, Config, Interface};
 use crate::config::plan::{self, Fate, GroupPlan, Plan};
 use crate::config::{self, Mistakes};
-use crate::data_plane::bpf::Attachment;
 use crate::events::{self, Event, EventLog};
 use crate::metrics;
 use crate::monitor::change::{ChangeMeans, PreparedChange};
@@ -150,21 +149,19 @@ impl Reloader {
             self.workshop.engine = Some(engine?);
         }
         for (index, interface) in service_interfaces(new) {
-            if self.workshop.modes.contains_key(&index) {
+            if self.workshop.ways.contains_key(&index) {
                 continue;
             }
             let cleared = self.workshop.clear(interface).await;
             let attached = cleared.and_then(|()| {
                 // A driver may take seconds.
-                let attach = || self.workshop.plane.attach(interface, self.config.agent.xdp_mode);
-                Ok(tokio::task::block_in_place(attach)?)
+                let attach = || self.workshop.planes.attach(interface, self.config.agent.xdp_mode);
+                tokio::task::block_in_place(attach)
             });
             match attached {
-                Ok(Attachment { mode, adopted }) => {
-                    let (name, mode_word) = (&interface.name, mode.word());
-                    tracing::info!(interface = name, mode = mode_word, "XDP program attached");
-                    self.workshop.modes.insert(index, mode);
-                    if !adopted {
+                Ok((way, new)) => {
+                    self.workshop.ways.insert(index, way);
+                    if new {
                         newly.push(interface.clone());
                     }
                 }
@@ -182,8 +179,8 @@ impl Reloader {
 
     fn detach(&mut self, interfaces: &[Interface]) {
         for interface in interfaces {
-            self.workshop.modes.remove(&interface.index);
-            if let Err(error) = self.workshop.plane.detach(interface) {
+            self.workshop.ways.remove(&interface.index);
+            if let Err(error) = self.workshop.planes.detach(interface) {
                 tracing::warn!("undoing the reload: {error}");
             }
         }

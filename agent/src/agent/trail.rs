@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::SHUTDOWN_EXTRA;
 use super::boot;
 use super::control::{Control, Running};
-use super::leftovers;
+use super::planes::{Planes, Way};
 use super::quiesced::Quiesced;
-use crate::config::checked::{Config, Interface};
-use crate::data_plane::bpf::{self, Attachment, BpfError, BpfPlane, Mode, Place};
+use crate::config::checked::{Config, DataPlaneKind, Interface};
+use crate::data_plane::bpf::{self, BpfError, BpfPlane, Place};
 use crate::events::EventLog;
 use crate::group::Event;
 
@@ -39,26 +39,28 @@ impl<'a> Trail<'a> {
         }
     }
 
-    /// Opens the maps.
-    pub(super) fn open(&mut self) -> Result<BpfPlane, BpfError> {
-        let opened = BpfPlane::open_for_now(&self.config.agent.bpf_dir)?;
-        Ok(self.plane.insert(opened).0.clone())
+    /// Opens the maps, where there are to be any.
+    pub(super) fn open(&mut self) -> Result<Planes, BpfError> {
+        match self.config.agent.data_plane {
+            DataPlaneKind::Xdp => {
+                let opened = BpfPlane::open_for_now(&self.config.agent.bpf_dir)?;
+                Ok(Planes::Xdp(self.plane.insert(opened).0.clone()))
+            }
+            DataPlaneKind::Kernel => Ok(Planes::Kernel),
+        }
     }
 
-    /// Brings the program onto all service interfaces. Says in which mode each runs it, by index.
-    pub(super) fn attach(&mut self, plane: &BpfPlane) -> Result<BTreeMap<u32, Mode>, BpfError> {
-        let mut modes = BTreeMap::new();
+    /// Has addresses answered for on all service interfaces. Says how, by index.
+    pub(super) fn attach(&mut self, planes: &Planes) -> anyhow::Result<BTreeMap<u32, Way>> {
+        let mut ways = BTreeMap::new();
         for (index, interface) in super::service_interfaces(self.config) {
-            let attached = plane.attach(interface, self.config.agent.xdp_mode)?;
-            let Attachment { mode, adopted } = attached;
-            if !adopted {
+            let (way, newly) = planes.attach(interface, self.config.agent.xdp_mode)?;
+            if newly {
                 self.attached.push(interface);
             }
-            let name = &interface.name;
-            tracing::info!(interface = name, mode = mode.word(), adopted, "XDP program attached");
-            modes.insert(index, mode);
+            ways.insert(index, way);
         }
-        Ok(modes)
+        Ok(ways)
     }
 
     /// The start succeeded. The place of the maps is this agent's for as long as it is held.
@@ -81,7 +83,7 @@ impl<'a> Trail<'a> {
         }
         drop(groups);
         if let Some((plane, _)) = &self.plane
-            && let Err(error) = leftovers::disarm(plane, self.config).await
+            && let Err(error) = Planes::Xdp(plane.clone()).disarm(self.config).await
         {
             tracing::warn!("undoing the start: {error}");
         }

@@ -10,9 +10,10 @@ use tokio::sync::mpsc;
 
 use super::control::Running;
 use super::leftovers::take_off;
+use super::planes::{self, Planes, Way};
 use crate::addresses::{Addresses, Place};
 use crate::config::checked::{self, Interface};
-use crate::data_plane::bpf::{BpfPlane, Mode, Reader};
+use crate::data_plane::bpf::Reader;
 use crate::events::EventLog;
 use crate::monitor::{Means, Prepared};
 use crate::objects::Pool;
@@ -21,14 +22,14 @@ use crate::record::Recorders;
 /// What groups have in common.
 pub(super) struct Workshop {
     pub runtime: Handle,
-    pub plane: BpfPlane,
+    pub planes: Planes,
     pub addresses: Addresses,
     pub log: Arc<EventLog>,
     /// Tests and loads.
     pub objects: Pool,
     pub recorders: Recorders,
-    /// Service interfaces that run the program, by index.
-    pub modes: BTreeMap<u32, Mode>,
+    /// How addresses are answered for on each service interface, by index.
+    pub ways: BTreeMap<u32, Way>,
     /// Who speaks in notifications of version 3.
     pub engine: Option<AuthoritativeEngine>,
     /// Told the name of a group whose driver has ended.
@@ -40,13 +41,13 @@ pub(super) struct Workshop {
 pub(super) struct Ready<'a> {
     group: &'a checked::Group,
     slot: u32,
-    reader: Reader,
-    mode: Option<Mode>,
+    reader: Option<Reader>,
+    way: Way,
     prepared: Prepared<'a>,
 }
 
 impl Workshop {
-    /// Prepares a group, whose service interface runs the program. `slot` is its place in
+    /// Prepares a group, whose service interface is in use. `slot` is its place in
     /// `LEASES`; `boot` is higher than at any start of a group of its name before.
     ///
     /// # Errors
@@ -60,13 +61,13 @@ impl Workshop {
     ) -> anyhow::Result<Ready<'a>> {
         let name = &group.settings.name;
         let interface = &group.service_interface;
-        let traffic = self.plane.reader(slot, interface)?;
+        let traffic = self.planes.reader(slot, interface)?;
         let means = Means {
             runtime: &self.runtime,
             objects: &self.objects,
             boot,
-            plane: Box::new(self.plane.group(slot, interface)?),
-            traffic: Box::new(move || traffic.group_traffic().map_err(|e| e.to_string())),
+            plane: self.planes.group(slot, interface, self.realtime)?,
+            traffic: Box::new(move || planes::group_traffic(traffic.as_ref())),
             addresses: self.addresses.clone(),
             log: Arc::clone(&self.log),
             realtime: self.realtime,
@@ -75,10 +76,10 @@ impl Workshop {
             engine: self.engine.clone(),
             ended: self.ended.clone(),
         };
-        let reader = self.plane.reader(slot, interface)?;
-        let mode = self.modes.get(&interface.index).copied();
+        let reader = self.planes.reader(slot, interface)?;
+        let way = self.ways.get(&interface.index).cloned().unwrap_or_default();
         let prepared = Prepared::new(group, means).with_context(|| format!("group `{name}`"))?;
-        Ok(Ready { group, slot, reader, mode, prepared })
+        Ok(Ready { group, slot, reader, way, prepared })
     }
 
     /// Takes off an interface what an agent before this one left there. No group may use it.
@@ -100,6 +101,6 @@ impl Ready<'_> {
     }
 
     pub(super) fn start(self) -> Running {
-        Running::new(self.group, self.slot, self.prepared.start(), self.reader, self.mode)
+        Running::new(self.group, self.slot, self.prepared.start(), self.reader, self.way)
     }
 }

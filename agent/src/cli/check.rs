@@ -16,6 +16,10 @@ pub(super) fn main(args: &ConfigArgs) -> anyhow::Result<()> {
 
 fn summary(config: &Config) -> String {
     let mut text = format!("host {}\n", config.agent.host);
+    if let Some(warning) = rais::agent::warning(config) {
+        // Writing to a String does not fail.
+        writeln!(text, "data plane {}: {warning}", config.agent.data_plane.word()).ok();
+    }
     for group in &config.groups {
         // Writing to a String does not fail.
         writeln!(text, "{}", line(group)).ok();

@@ -18,6 +18,7 @@ pub(super) struct Raw {
     run_dir: PathBuf,
     bpf_dir: PathBuf,
     state_dir: PathBuf,
+    pub(super) data_plane: DataPlaneKind,
     xdp_mode: XdpMode,
     realtime: bool,
     metrics: Option<SocketAddr>,
@@ -31,7 +32,7 @@ impl Raw {
             run_dir: self.run_dir,
             bpf_dir: self.bpf_dir,
             state_dir: self.state_dir,
-            data_plane: DataPlaneKind::Xdp,
+            data_plane: self.data_plane,
             xdp_mode: self.xdp_mode,
             realtime: self.realtime,
             metrics: self.metrics,
@@ -47,6 +48,7 @@ pub(super) fn read(section: Option<Section<'_>>, facts: &dyn Facts) -> Raw {
         run_dir: "/run/rais".into(),
         bpf_dir: "/sys/fs/bpf/rais".into(),
         state_dir: "/var/lib/rais".into(),
+        data_plane: DataPlaneKind::Xdp,
         xdp_mode: XdpMode::Auto,
         realtime: true,
         metrics: None,
@@ -78,8 +80,9 @@ pub(super) fn read(section: Option<Section<'_>>, facts: &dyn Facts) -> Raw {
     if let Some(at) = section.path("state_dir") {
         raw.state_dir = at.value;
     }
-    if !section.later_value("data_plane", &["kernel"]) {
-        section.choice("data_plane", &[("xdp", DataPlaneKind::Xdp)]);
+    let planes = [("xdp", DataPlaneKind::Xdp), ("kernel", DataPlaneKind::Kernel)];
+    if let Some(at) = section.choice("data_plane", &planes) {
+        raw.data_plane = at.value;
     }
     let modes =
         [("auto", XdpMode::Auto), ("native", XdpMode::Native), ("generic", XdpMode::Generic)];

@@ -57,6 +57,19 @@ pub struct Agent {
 pub enum DataPlaneKind {
     /// The XDP program.
     Xdp,
+    /// The kernel itself, where there is no BPF.
+    Kernel,
+}
+
+impl DataPlaneKind {
+    /// The word for it, in the file and in the status.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Xdp => "xdp",
+            Self::Kernel => "kernel",
+        }
+    }
 }
 
 /// `xdp_mode`

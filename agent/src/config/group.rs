@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::checked::{AddressMode, Group, Interface, Load, Scripts, Seal, Test, Traps};
+use super::checked::{
+    AddressMode, DataPlaneKind, Group, Interface, Load, Scripts, Seal, Test, Traps,
+};
 use super::duration::{self, show};
 use super::facts::Facts;
 use super::keys;
@@ -14,7 +16,7 @@ use super::objects;
 use super::range;
 use super::reader::{At, Document, Section};
 use super::traps;
-use crate::group::{Balance, Failback, HostId, Placement, Role, Settings};
+use crate::group::{Balance, Failback, HostId, NO_HAND_OVER, Placement, Role, Settings};
 
 /// Most control interfaces of one group.
 const MAX_CONTROL_INTERFACES: usize = 8;
@@ -90,7 +92,7 @@ impl Raw<'_> {
     }
 
     /// The group, where nothing is missing.
-    pub(super) fn build(self, host: HostId) -> Option<Group> {
+    pub(super) fn build(self, host: HostId, data_plane: DataPlaneKind) -> Option<Group> {
         let name = self.name?.value.to_owned();
         let control_interfaces: Vec<_> =
             self.control_interfaces.into_iter().map(|at| at.value).collect();
@@ -101,7 +103,10 @@ impl Raw<'_> {
             name,
             host,
             control_addresses: control_interfaces.iter().filter_map(control_address).collect(),
-            mac: service_interface.mac,
+            mac: match data_plane {
+                DataPlaneKind::Xdp => service_interface.mac,
+                DataPlaneKind::Kernel => NO_HAND_OVER,
+            },
             role: self.policy.role,
             heartbeat,
             timeout,
@@ -152,7 +157,11 @@ fn seed(name: &str, host: HostId) -> u64 {
 }
 
 /// Reads one group.
-pub(super) fn read<'a>(section: Section<'a>, facts: &dyn Facts) -> Raw<'a> {
+pub(super) fn read<'a>(
+    section: Section<'a>,
+    data_plane: DataPlaneKind,
+    facts: &dyn Facts,
+) -> Raw<'a> {
     let address = group_address(&section);
     let control_interfaces = control_interfaces(&section, address, facts);
     let service_interface = service_interface(&section, facts);
@@ -172,14 +181,14 @@ pub(super) fn read<'a>(section: Section<'a>, facts: &dyn Facts) -> Raw<'a> {
         name: name(&section),
         address,
         control_interfaces,
-        address_mode: address_mode(&section, facts),
+        address_mode: address_mode(&section, data_plane, facts),
         seal: keys::read(&section, facts),
         preferred,
         floating,
         timing: timing(&section),
         policy,
         tests: objects::tests(&section, facts),
-        loads: loads::read(&section, service_name, facts),
+        loads: loads::read(&section, service_name, data_plane, facts),
         scripts: objects::scripts(&section, facts),
         dns: name_service::read(&section, service_interface.as_ref(), &addresses, facts),
         traps: traps::read(&section, facts),
@@ -190,8 +199,20 @@ pub(super) fn read<'a>(section: Section<'a>, facts: &dyn Facts) -> Raw<'a> {
 }
 
 /// With `prearm` each address is on all hosts, of which one only may answer for it.
-fn address_mode(section: &Section<'_>, facts: &dyn Facts) -> AddressMode {
+fn address_mode(
+    section: &Section<'_>,
+    data_plane: DataPlaneKind,
+    facts: &dyn Facts,
+) -> AddressMode {
     let route = section.choice("address_mode", &[("interface", false), ("route", true)]);
+    if let (Some(At { value: true, offset }), DataPlaneKind::Kernel) = (route, data_plane) {
+        section.document().mistake(
+            offset,
+            "`address_mode = \"route\"` needs `data_plane = \"xdp\"` in [agent]: without the XDP \
+             program nobody would answer for an address that is on no interface; expected \
+             \"interface\"",
+        );
+    }
     let prearm = section.boolean("prearm").filter(|at| at.value);
     if let (Some(at), false) = (prearm, route.is_some_and(|at| at.value)) {
         let message = "`prearm` needs `address_mode = \"route\"` beside it";

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::checked::{Load, LoadScript, PressureResource, TrafficUnit};
+use super::checked::{DataPlaneKind, Load, LoadScript, PressureResource, TrafficUnit};
 use super::facts::Facts;
 use super::objects::{MAX_OBJECTS, MILLISECOND, command};
 use super::reader::{At, Section};
@@ -25,16 +25,26 @@ enum Kind {
 }
 
 /// The load objects of a group, whose service interface is called `interface`.
-pub(super) fn read(group: &Section<'_>, interface: Option<&str>, facts: &dyn Facts) -> Vec<Load> {
+pub(super) fn read(
+    group: &Section<'_>,
+    interface: Option<&str>,
+    data_plane: DataPlaneKind,
+    facts: &dyn Facts,
+) -> Vec<Load> {
     let sections = group.tables("load", "[[group.load]]");
     if let Some(extra) = sections.get(MAX_OBJECTS) {
         extra.mistake(format!("more than {MAX_OBJECTS} load objects in one group"));
     }
     let sections = sections.into_iter().take(MAX_OBJECTS);
-    sections.filter_map(|section| load(section, interface, facts)).collect()
+    sections.filter_map(|section| load(section, interface, data_plane, facts)).collect()
 }
 
-fn load(section: Section<'_>, interface: Option<&str>, facts: &dyn Facts) -> Option<Load> {
+fn load(
+    section: Section<'_>,
+    interface: Option<&str>,
+    data_plane: DataPlaneKind,
+    facts: &dyn Facts,
+) -> Option<Load> {
     let kinds = [
         ("traffic", Kind::Traffic),
         ("cpu", Kind::Cpu),
@@ -44,6 +54,13 @@ fn load(section: Section<'_>, interface: Option<&str>, facts: &dyn Facts) -> Opt
     let kind = section.choice("kind", &kinds);
     let expected = "\"traffic\", \"cpu\", \"pressure\" or \"script\"";
     let kind = section.required("kind", kind, expected)?;
+    if let (At { value: Kind::Traffic, offset }, DataPlaneKind::Kernel) = (&kind, data_plane) {
+        section.document().mistake(
+            *offset,
+            "`kind = \"traffic\"` needs `data_plane = \"xdp\"` in [agent]: nobody else counts the \
+             traffic of service addresses; expected \"cpu\", \"pressure\" or \"script\"",
+        );
+    }
     let capacity = section.number("capacity", 1);
     let capacity = capacity.map(|at| at.value);
     let whole = capacity.unwrap_or(WHOLE);

@@ -187,7 +187,7 @@ fn agent(old: &Agent, new: &Agent) -> Result<Vec<Change>, Impossible> {
     frozen.shown("run_dir", &run_dir.display(), &new.run_dir.display());
     frozen.shown("bpf_dir", &bpf_dir.display(), &new.bpf_dir.display());
     frozen.shown("state_dir", &state_dir.display(), &new.state_dir.display());
-    frozen.known("data_plane", data_plane, &new.data_plane);
+    frozen.shown("data_plane", data_plane.word(), new.data_plane.word());
     frozen.known("xdp_mode", xdp_mode, &new.xdp_mode);
     frozen.shown("realtime", realtime, &new.realtime);
     let SocketAccess { owner, group, mode } = socket;

@@ -311,20 +311,6 @@ impl<'a> Section<'a> {
         sections
     }
 
-    /// A value of `key` whose feature is not in this version. Tells whether it is there.
-    pub(super) fn later_value(&self, key: &'static str, values: &[&str]) -> bool {
-        let Some(value) = self.table.get(key) else { return false };
-        let Some(word) = value.get_ref().as_str().filter(|word| values.contains(word)) else {
-            return false;
-        };
-        self.asked.borrow_mut().push(key);
-        self.document.mistake(
-            value.span().start,
-            format!("`{key} = \"{word}\"` is not available in this version"),
-        );
-        true
-    }
-
     /// Reports every key that nobody asked for.
     pub(super) fn finish(self) {
         let asked = self.asked.borrow();

@@ -63,6 +63,11 @@ pub struct Served {
 }
 
 impl HostInfo {
+    /// Whether addresses can be handed over to it, and by it.
+    pub(super) fn hands_over(&self) -> bool {
+        self.mac != super::NO_HAND_OVER
+    }
+
     /// Whether it calls an address its own.
     pub(super) fn prefers(&self, address: IpAddr) -> bool {
         self.preferred.binary_search(&address).is_ok()
@@ -74,7 +79,8 @@ impl HostInfo {
 pub struct HostInfo {
     /// Addresses of its control interfaces.
     pub control_addresses: Vec<IpAddr>,
-    /// Hardware address of its service interface: where addresses are handed over to.
+    /// Hardware address of its service interface: where addresses are handed over to;
+    /// [`NO_HAND_OVER`](super::NO_HAND_OVER) where none can be.
     pub mac: [u8; 6],
     /// Its tests pass. Always false for an observer.
     pub ok: bool,

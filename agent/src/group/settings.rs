@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::HostId;
 
+/// Said instead of a hardware address by a host that takes part in no hand-over: addresses go from
+/// it, and come to it, with a short gap.
+pub const NO_HAND_OVER: [u8; 6] = [0; 6];
+
 /// What this host is to the group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -61,7 +65,8 @@ pub struct Settings {
     pub host: HostId,
     /// Addresses of the control interfaces, at least one.
     pub control_addresses: Vec<IpAddr>,
-    /// Hardware address of the service interface.
+    /// Hardware address of the service interface; [`NO_HAND_OVER`] where the data plane can send
+    /// nothing on.
     pub mac: [u8; 6],
     /// Member or observer.
     pub role: Role,

@@ -39,7 +39,7 @@ fn settings() -> Settings {
         name: "test".to_owned(),
         host: host(5),
         control_addresses: vec![host(5).0],
-        mac: [0; 6],
+        mac: [2; 6],
         role: Role::Member,
         heartbeat: Duration::from_millis(H),
         timeout: Duration::from_millis(T),
@@ -71,7 +71,7 @@ fn leader_info() -> Info {
     Info {
         host: HostInfo {
             control_addresses: Vec::new(),
-            mac: [0; 6],
+            mac: [2; 6],
             ok: true,
             quiesced: false,
             phase: Phase::Member,

@@ -115,12 +115,21 @@ pub trait Netlink: Send + Sync + 'static {
     ) -> impl Future<Output = Vec<Result<(), AddressError>>> + Send;
 }
 
-impl Netlink for Addresses {
-    fn apply(
-        &self,
-        changes: Vec<Change>,
-    ) -> impl Future<Output = Vec<Result<(), AddressError>>> + Send {
-        Addresses::apply(self, changes)
+/// Who puts a group's addresses in place.
+#[derive(Clone, Debug)]
+pub enum Placing {
+    /// This room, so.
+    Here(Addresses),
+    /// The data plane, when it opens and fences them: nothing is left to do.
+    DataPlane,
+}
+
+impl Netlink for Placing {
+    async fn apply(&self, changes: Vec<Change>) -> Vec<Result<(), AddressError>> {
+        match self {
+            Self::Here(addresses) => addresses.apply(changes).await,
+            Self::DataPlane => changes.iter().map(|_| Ok(())).collect(),
+        }
     }
 }
 

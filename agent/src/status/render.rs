@@ -91,7 +91,9 @@ fn data_plane(group: &Group) -> String {
         left => format!("lease {left} ms"),
     };
     let counted = join(&counted, "nothing counted");
-    format!("{} {} on {}, {lease}; {counted}", plane.kind, plane.mode, plane.interface)
+    let what = [&plane.kind, &plane.mode].map(String::as_str).join(" ");
+    let note = if plane.note.is_empty() { String::new() } else { format!("; {}", plane.note) };
+    format!("{} on {}, {lease}; {counted}{note}", what.trim_end(), plane.interface)
 }
 
 fn messages(messages: &Messages) -> String {

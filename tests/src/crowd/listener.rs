@@ -189,7 +189,7 @@ impl Listener {
         let known: Vec<Known> = known.into_iter().map(entry).collect();
         let own = other.number * size.preferred..(other.number + 1) * size.preferred;
         let host = HostInfo {
-            mac: [0; 6],
+            mac: [2; 6],
             control_addresses: vec![id(other.number).0],
             ok: true,
             quiesced: false,

@@ -46,6 +46,7 @@ pub struct Host {
     program: Option<PathBuf>,
     records: bool,
     confined: bool,
+    without_bpf: bool,
     services: Vec<Child>,
 }
 
@@ -125,6 +126,7 @@ impl Host {
             program,
             records,
             confined,
+            without_bpf: false,
             services,
         }
     }
@@ -228,8 +230,11 @@ impl Host {
         }
         let log = self.log()?;
         let program = self.program.clone().map_or_else(|| binary("rais"), Ok)?;
-        let mut command =
-            if self.confined { self.confined_command(&program)? } else { self.command(program) };
+        let mut command = match (self.without_bpf, self.confined) {
+            (true, _) => self.command_without_bpf(&program)?,
+            (false, true) => self.confined_command(&program)?,
+            (false, false) => self.command(program),
+        };
         command.arg("run").arg("--config").arg(self.dir.join("rais.toml"));
         if self.records {
             command.arg("--record").arg(self.recording());
@@ -243,6 +248,17 @@ impl Host {
     /// more, as far as capabilities and system calls go.
     pub const fn confine(&mut self) {
         self.confined = true;
+    }
+
+    /// For agents that are started from now on the kernel has no `bpf` system call.
+    pub const fn take_bpf_away(&mut self) {
+        self.without_bpf = true;
+    }
+
+    fn command_without_bpf(&self, program: &Path) -> Result<Command> {
+        let mut command = self.command(binary("rais-probe")?);
+        command.args(["without-bpf", "--"]).arg(program);
+        Ok(command)
     }
 
     fn confined_command(&self, program: &Path) -> Result<Command> {

@@ -266,10 +266,21 @@ pub(super) const ADDED: &[(&str, &str)] = &[
         "f:8:7: `log`: \"loud\" is no level; expected off, error, warn, info, debug or trace, alone or after `target=`",
     ),
     (
-        "[agent]\ndata_plane = 'kernel'",
-        "f:8:14: `data_plane = \"kernel\"` is not available in this version",
+        "[agent]\ndata_plane = 'magic'",
+        "f:8:14: `data_plane`: expected \"xdp\" or \"kernel\", found 'magic'",
     ),
-    ("[agent]\ndata_plane = 'magic'", "f:8:14: `data_plane`: expected \"xdp\", found 'magic'"),
+    (
+        "address_mode = 'route'\n[agent]\ndata_plane = 'kernel'",
+        "f:7:16: `address_mode = \"route\"` needs `data_plane = \"xdp\"` in [agent]: without the XDP program nobody would answer for an address that is on no interface; expected \"interface\"",
+    ),
+    (
+        "[[group.load]]\nkind = 'traffic'\nunit = 'bytes'\n[agent]\ndata_plane = 'kernel'",
+        "f:8:8: `kind = \"traffic\"` needs `data_plane = \"xdp\"` in [agent]: nobody else counts the traffic of service addresses; expected \"cpu\", \"pressure\" or \"script\"",
+    ),
+    (
+        "floating = ['192.0.2.1-192.0.3.1']\n[agent]\ndata_plane = 'kernel'",
+        "f:7:13: more than 256 service addresses, which is what a host can hold with `data_plane = \"kernel\"`",
+    ),
     ("[agent]\nhost_id = '239.0.0.1'", "f:8:11: `host_id`: 239.0.0.1 is not the address of a host"),
     (
         "[agent]\nrun_dir = 'run'",

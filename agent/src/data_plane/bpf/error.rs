@@ -14,7 +14,8 @@ pub enum BpfError {
     /// The agent may not.
     #[error(
         "{what}: {}; run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_NET_RAW (CAP_SYS_ADMIN to \
-         mount bpffs), and in a container allow it the bpf system call",
+         mount bpffs), and in a container allow it the bpf system call; where that cannot be, \
+         `data_plane = \"kernel\"` does without BPF",
         in_words(source.as_ref())
     )]
     NoPermission {
@@ -26,7 +27,7 @@ pub enum BpfError {
     /// The kernel cannot.
     #[error(
         "{what}: {}; this kernel has no BPF for it: Linux 5.18 or later with CONFIG_BPF_SYSCALL \
-         and bpffs is needed",
+         and bpffs is needed; `data_plane = \"kernel\"` does without BPF",
         in_words(source.as_ref())
     )]
     Unsupported {

@@ -10,8 +10,8 @@ use super::{Control, Decision, Row, Situation, Taken, leaves, rank};
 /// A host that lists an address, in which state, and under which epoch.
 type Listed = (HostId, AddressState, u64);
 
-/// How often a hand-over is tried. A host that does not hear the holder cannot take part in one;
-/// then the holder is told to release the address first.
+/// How often a hand-over is tried. A host that does not hear the holder cannot take part in one, nor
+/// can one without the XDP program; then the holder is told to release the address first.
 const HAND_OVERS: u8 = 3;
 
 impl Control {
@@ -27,7 +27,8 @@ impl Control {
         let same = before.filter(|before| before.epoch == epoch && before.to == Some(to));
         let tries = same.map_or(0, |before| before.tries).saturating_add(1);
         self.taken.insert(address, Taken { reason, to: Some(to), epoch, tries });
-        if tries > HAND_OVERS {
+        let can = |host| situation.member(host).is_some_and(|member| member.info.hands_over());
+        if tries > HAND_OVERS || !can(from) || !can(to) {
             return Decision::Release { address, to: from, epoch, reason, heir: None };
         }
         let next = situation.database.epoch(address).saturating_add(1);

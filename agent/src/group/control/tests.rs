@@ -28,7 +28,7 @@ pub(in super::super) fn at(ms: u64) -> Time {
 pub(in super::super) fn info(preferred: &[u8]) -> HostInfo {
     HostInfo {
         control_addresses: Vec::new(),
-        mac: [0; 6],
+        mac: [2; 6],
         ok: true,
         quiesced: false,
         phase: Phase::Member,

@@ -21,7 +21,7 @@ fn sight(hosts: &[(u8, Phase, Option<u8>)]) -> Membership {
     for &(n, phase, follows) in hosts {
         let info = HostInfo {
             control_addresses: Vec::new(),
-            mac: [0; 6],
+            mac: [2; 6],
             ok: false,
             quiesced: true,
             phase,

@@ -24,7 +24,7 @@ fn host(n: u8, load: u32, capacity: u32) -> HostView {
         id: id(n),
         info: HostInfo {
             control_addresses: vec![address(n)],
-            mac: [0; 6],
+            mac: [2; 6],
             ok: true,
             quiesced: false,
             phase: Phase::Member,

@@ -87,3 +87,20 @@ fn why_it_goes_over() {
     other_heir.hear(vec![(2, info(&[9])), (3, online(info(&[]), 9, 4)), (4, prepared)]);
     assert_eq!(other_heir.orders(at(1)), [(RELEASE, 3, Reason::Superseded)]);
 }
+
+// The holder or the taker has no XDP program → the address is released before another acquires it.
+#[test]
+fn without_a_hand_over() {
+    for (holder, taker) in [(true, false), (false, true), (false, false)] {
+        let mut last = online(info(&[]), 9, 4);
+        last.phase = Phase::Leaving;
+        let mut next = info(&[]);
+        for (host, can) in [(&mut last, holder), (&mut next, taker)] {
+            if !can {
+                host.mac = crate::group::NO_HAND_OVER;
+            }
+        }
+        let mut leader = Leader::new(vec![(2, next), (3, last)]).floating(9);
+        assert_eq!(leader.orders(at(0)), [(RELEASE, 3, Reason::Shutdown)], "{holder} {taker}");
+    }
+}
