@@ -204,7 +204,24 @@ pub struct ConflictEvent {
     pub reserved: [u8; 2],
 }
 
+/// The one value of `PROOF`: what a driver made of one frame that it was handed to send.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Proof {
+    /// The interface.
+    pub ifindex: u64,
+    /// Where the frame is handed over: the number of the CPU and 1; 0: nowhere.
+    pub cpu: u64,
+    /// How often the driver was handed one.
+    pub calls: u64,
+    /// How many it took.
+    pub sent: i64,
+    /// Its error, negative; or 0.
+    pub error: i64,
+}
+
 const _: () = {
+    assert!(size_of::<Proof>() == 40);
     assert!(size_of::<ServiceKey>() == 20);
     assert!(size_of::<ServiceEntry>() == 32);
     assert!(size_of::<Lease>() == 8);
@@ -239,4 +256,6 @@ mod pod {
     unsafe impl aya::Pod for super::Traffic {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::Counters {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::Proof {}
 }

@@ -10,6 +10,7 @@
     reason = "a test fails by panicking"
 )]
 
+use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -19,10 +20,10 @@ use std::time::Duration;
 
 use aya::maps::{Array, Map, MapData};
 use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
 use rais::config::checked::{Interface, XdpMode};
 use rais::data_plane::DataPlane;
-use rais::data_plane::bpf::{Attachment, BpfError, BpfPlane, Mode, Stale, clean};
+use rais::data_plane::bpf::{Attachment, BpfError, BpfPlane, Mode, Proof, Stale, clean, prove};
 use rais_common::maps::{FilterWord, filter_bit, mapped};
 use rais_common::time::Time;
 
@@ -141,7 +142,7 @@ fn arp_is_answered_only_while_the_lease_lives() {
         let stale = Stale { address: service(), ifindex: service0.index };
         let plane = lab.open();
         let attached = plane.attach(&service0, XdpMode::Auto).unwrap();
-        assert_eq!(attached, Attachment { mode: Mode::Generic, adopted: false });
+        assert_eq!((attached.mode, attached.adopted), (Mode::Generic, false));
         assert_eq!(plane.take_over().unwrap(), []);
 
         let mut group = plane.group(3, &service0).unwrap();
@@ -173,7 +174,7 @@ fn arp_is_answered_only_while_the_lease_lives() {
         assert_eq!(plane.take_over().unwrap(), [stale]);
         assert!(!lab.answered(), "taken over");
         let attached = plane.attach(&service0, XdpMode::Auto).unwrap();
-        assert_eq!(attached, Attachment { mode: Mode::Generic, adopted: true });
+        assert_eq!((attached.mode, attached.adopted), (Mode::Generic, true));
         plane.group(3, &service0).unwrap().lease(in_a_while()).unwrap();
         assert!(!lab.answered(), "fenced by the take-over");
         plane.remove(&[stale]).unwrap();
@@ -298,10 +299,12 @@ fn the_mode_in_force_is_reported() {
             (XdpMode::Generic, Mode::Generic),
         ] {
             let plane = lab.open();
-            let expected = Attachment { mode, adopted: false };
-            assert_eq!(plane.attach(&service0, wanted).unwrap(), expected);
+            let attached = plane.attach(&service0, wanted).unwrap();
+            assert_eq!((attached.mode, attached.adopted), (mode, false));
+            assert_eq!(attached.why.is_some(), wanted == XdpMode::Auto, "{attached:?}");
             let adopted = plane.attach(&service0, XdpMode::Auto).unwrap();
-            assert_eq!(adopted, Attachment { mode, adopted: true });
+            assert_eq!((adopted.mode, adopted.adopted), (mode, true));
+            assert_eq!(adopted.why.is_some(), mode == Mode::Generic, "{adopted:?}");
             assert!(!clean(&lab.bpf_dir).unwrap().is_empty());
         }
         // Native is not to be had on loopback: asked for, it is an error; else it is generic.
@@ -310,7 +313,53 @@ fn the_mode_in_force_is_reported() {
         let error = plane.attach(&loopback, XdpMode::Native).unwrap_err();
         assert!(matches!(error, BpfError::Mode { mode: "native", .. }), "{error}");
         let attached = plane.attach(&loopback, XdpMode::Auto).unwrap();
-        assert_eq!(attached, Attachment { mode: Mode::Generic, adopted: false });
+        assert_eq!((attached.mode, attached.adopted), (Mode::Generic, false));
+    });
+}
+
+// Input: a driver that takes no frames to send, one that does, and one that has nowhere to put them.
+// Output: which is which; auto takes the generic mode and says why, and replies leave.
+#[test]
+fn native_mode_is_proved() {
+    Lab::run(|lab| {
+        // A veth, whose other end runs no program.
+        let service0 = interface("service0");
+        let plane = lab.open();
+        plane.attach(&service0, XdpMode::Native).unwrap();
+        assert!(matches!(prove(&service0), Proof::Lost(_)), "{:?}", prove(&service0));
+        let mut group = plane.group(0, &service0).unwrap();
+        group.open(service()).unwrap();
+        group.lease(in_a_while()).unwrap();
+        assert!(!lab.answered(), "in native mode, insisted upon");
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                setns(File::open(&lab.client).unwrap(), CloneFlags::CLONE_NEWNET).unwrap();
+                let other = BpfPlane::open(Path::new("/mnt/other")).unwrap();
+                other.attach(&interface("client0"), XdpMode::Native).unwrap();
+            });
+        });
+        assert_eq!(prove(&service0), Proof::Leaves);
+        assert!(lab.answered(), "now the other end takes it");
+
+        clean(&lab.bpf_dir).unwrap();
+        let plane = lab.open();
+        let Attachment { mode, why, .. } = plane.attach(&service0, XdpMode::Auto).unwrap();
+        assert_eq!(mode, Mode::Generic);
+        assert!(why.unwrap().starts_with("a veth sends replies in native mode only where"));
+        let mut group = plane.group(0, &service0).unwrap();
+        group.open(service()).unwrap();
+        group.lease(in_a_while()).unwrap();
+        assert!(lab.answered(), "in generic mode");
+
+        // A tap that nobody has opened.
+        ip("tuntap add dev tap0 mode tap");
+        ip("link set tap0 up");
+        let tap0 = interface("tap0");
+        let Attachment { mode, why, .. } = plane.attach(&tap0, XdpMode::Auto).unwrap();
+        println!("tap0: {why:?}");
+        assert_eq!(mode, Mode::Generic);
+        let why = why.unwrap();
+        assert!(why.starts_with("no replies would leave in native mode: the driver "), "{why}");
     });
 }
 

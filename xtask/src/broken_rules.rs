@@ -130,7 +130,9 @@ impl Scratch {
     fn new(original: PathBuf, copy: PathBuf) -> Result<Self> {
         let scratch = Self::of(original, copy, &NEEDED)?;
         // The agent's library includes the XDP program; nothing here loads it.
-        scratch.write(Path::new("target/bpf/rais-ebpf.o"), b"")?;
+        for object in ["rais-ebpf.o", "rais-proof.o"] {
+            scratch.write(&Path::new("target/bpf").join(object), b"")?;
+        }
         Ok(scratch)
     }
 

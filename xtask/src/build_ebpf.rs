@@ -1,7 +1,7 @@
 //! `cargo xtask build-ebpf`: compiles the XDP program with the pinned toolchain.
 //!
-//! The objects land at `target/bpf/rais-ebpf.o` and `rais-bench.o` below the workspace root, wherever
-//! `CARGO_TARGET_DIR` points: `agent/build.rs` looks for it there.
+//! The objects land at `target/bpf/rais-ebpf.o`, `rais-proof.o` and `rais-bench.o` below the workspace
+//! root, wherever `CARGO_TARGET_DIR` points: `agent/build.rs` looks for them there.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -26,8 +26,8 @@ const RUSTFLAGS: [&str; 6] = [
     "target-feature=+allows-misaligned-mem-access",
 ];
 
-/// The XDP program, and what it is measured against.
-const OBJECTS: [&str; 2] = ["rais-ebpf", "rais-bench"];
+/// The XDP program, what proves that its replies leave, and what it is measured against.
+const OBJECTS: [&str; 3] = ["rais-ebpf", "rais-proof", "rais-bench"];
 
 /// Builds the XDP program, installing what is missing for it.
 ///

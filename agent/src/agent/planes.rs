@@ -73,11 +73,12 @@ impl Planes {
             let kind = DataPlaneKind::Kernel.word();
             return Ok((Way { kind, mode: "", note: WITHOUT_BPF.to_owned() }, false));
         };
-        let Attachment { mode, adopted } = plane.attach(interface, mode)?;
+        let Attachment { mode, why, adopted } = plane.attach(interface, mode)?;
         let (name, word) = (&interface.name, mode.word());
-        tracing::info!(interface = name, mode = word, adopted, "XDP program attached");
+        let note = why.unwrap_or_default();
+        tracing::info!(interface = name, mode = word, adopted, note, "XDP program attached");
         let kind = DataPlaneKind::Xdp.word();
-        Ok((Way { kind, mode: word, note: String::new() }, !adopted))
+        Ok((Way { kind, mode: word, note }, !adopted))
     }
 
     /// Takes off an interface what [`attach`](Self::attach) brought there.

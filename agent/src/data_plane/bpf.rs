@@ -13,6 +13,7 @@ mod filter;
 mod interface;
 mod mount;
 mod plane;
+mod proof;
 
 use std::fs;
 use std::net::IpAddr;
@@ -28,6 +29,7 @@ pub use error::BpfError;
 pub use interface::Mode;
 pub use mount::Place;
 pub use plane::{GroupPlane, Reader};
+pub use proof::{Proof, of as prove};
 
 use crate::clock;
 use crate::config::checked::Interface;

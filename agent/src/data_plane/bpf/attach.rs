@@ -17,16 +17,25 @@ use nix::libc;
 use super::BpfPlane;
 use super::error::{BpfError, errno};
 use super::interface::{self, Mode, Running};
+use super::proof::{self, Proof};
+use crate::causes::in_words;
 use crate::config::checked::{Interface, XdpMode};
 
 /// The program on an interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attachment {
     /// The mode in force. It may differ from the one asked for where the link was adopted.
     pub mode: Mode,
+    /// Why it is not the native one, or what is not known about that, where the mode was for the
+    /// agent to choose.
+    pub why: Option<String>,
     /// The link was there already; the program in it was replaced.
     pub adopted: bool,
 }
+
+/// Its `XDP_TX` is not its `ndo_xdp_xmit`, and drops silently.
+const VETH: &str = "a veth sends replies in native mode only where its other end runs an XDP program, \
+                    which cannot be seen from here";
 
 /// Beginning of the names of link pins.
 pub(super) const LINK_PREFIX: &str = "link-";
@@ -50,7 +59,10 @@ impl BpfPlane {
         for &running in &state.running {
             if let Some(found) = self.pin_of(running.program)? {
                 adopt(program, &found, &pin)?;
-                return Ok(Attachment { mode: running.mode, adopted: true });
+                let chosen = mode == XdpMode::Auto && running.mode == Mode::Generic;
+                let why = if state.veth { VETH } else { "the mode is that of an earlier agent" };
+                let why = chosen.then(|| why.to_owned());
+                return Ok(Attachment { mode: running.mode, why, adopted: true });
             }
         }
         if let Some(running) = state.running.first() {
@@ -58,8 +70,12 @@ impl BpfPlane {
         }
         // Whatever is pinned there belongs to an interface that is gone.
         remove_if_there(&pin)?;
-        let mode = attach_new(program, interface, mode, state.veth, &pin)?;
-        Ok(Attachment { mode, adopted: false })
+        let (mode, why) = match mode {
+            XdpMode::Auto => attach_best(program, interface, state.veth, &pin)?,
+            XdpMode::Native => (attach_in(program, interface, Mode::Native, &pin)?, None),
+            XdpMode::Generic => (attach_in(program, interface, Mode::Generic, &pin)?, None),
+        };
+        Ok(Attachment { mode, why, adopted: false })
     }
 
     /// See [`refuse_foreign`](Self::refuse_foreign).
@@ -176,39 +192,55 @@ fn adopt(program: &mut Xdp, found: &Path, pin: &Path) -> Result<(), BpfError> {
     Ok(())
 }
 
-/// Attaches by a new link and pins it. Says in which mode.
-fn attach_new(
+/// Attaches in native mode if what the program sends back leaves then, else in generic mode. Says
+/// in which, and why it is not the native one.
+fn attach_best(
     program: &mut Xdp,
     interface: &Interface,
-    wanted: XdpMode,
     veth: bool,
     pin: &Path,
-) -> Result<Mode, BpfError> {
-    // In native mode a veth drops what the program sends back, silently, unless the peer runs an
-    // XDP program as well.
-    let first = match wanted {
-        XdpMode::Generic => Mode::Generic,
-        XdpMode::Auto if veth => Mode::Generic,
-        XdpMode::Auto | XdpMode::Native => Mode::Native,
-    };
-    match attach_in(program, interface, first, pin) {
-        Err(BpfError::Mode { .. }) if wanted == XdpMode::Auto && first == Mode::Native => {
-            attach_in(program, interface, Mode::Generic, pin)?;
-            Ok(Mode::Generic)
-        }
-        result => result.map(|()| first),
+) -> Result<(Mode, Option<String>), BpfError> {
+    if veth {
+        let mode = attach_in(program, interface, Mode::Generic, pin)?;
+        return Ok((mode, Some(VETH.to_owned())));
     }
+    let why = match link_in(program, interface, Mode::Native) {
+        Ok(link) => match proof::of(interface) {
+            Proof::Leaves => return Ok((keep(link, Mode::Native, interface, pin)?, None)),
+            Proof::Unknown(why) => {
+                let why = format!("not proved that replies leave: {why}");
+                return Ok((keep(link, Mode::Native, interface, pin)?, Some(why)));
+            }
+            // Dropping the link takes the program off.
+            Proof::Lost(why) => format!("no replies would leave in native mode: {why}"),
+        },
+        Err(BpfError::Mode { source, .. } | BpfError::Other { source, .. }) => {
+            format!("there is no native mode: {}", in_words(source.as_ref()))
+        }
+        Err(other) => return Err(other),
+    };
+    Ok((attach_in(program, interface, Mode::Generic, pin)?, Some(why)))
 }
 
-/// Attaches in one mode.
+/// Attaches in one mode, which it says.
 fn attach_in(
     program: &mut Xdp,
     interface: &Interface,
     mode: Mode,
     pin: &Path,
-) -> Result<(), BpfError> {
+) -> Result<Mode, BpfError> {
+    let link = link_in(program, interface, mode)?;
+    keep(link, mode, interface, pin)
+}
+
+fn attaching(interface: &Interface, mode: Mode) -> String {
+    format!("attaching to {} in {} mode", interface.name, mode.word())
+}
+
+/// Attaches in one mode, for as long as the link is held.
+fn link_in(program: &mut Xdp, interface: &Interface, mode: Mode) -> Result<FdLink, BpfError> {
     let name = &interface.name;
-    let what = || format!("attaching to {name} in {} mode", mode.word());
+    let what = || attaching(interface, mode);
     let flag = if mode == Mode::Generic { AyaMode::Skb } else { AyaMode::Driver };
     let id = match program.attach_to_if_index(interface.index, flag) {
         Ok(id) => id,
@@ -228,10 +260,14 @@ fn attach_in(
     };
     let link = program.take_link(id).map_err(|e| BpfError::new(what(), e))?;
     // Fails where the kernel is too old for links; dropping the link detaches.
-    let link = FdLink::try_from(link).map_err(|e| BpfError::new(what(), e))?;
-    let pinned = link.pin(pin).map_err(|e| BpfError::new(what(), e))?;
+    FdLink::try_from(link).map_err(|e| BpfError::new(what(), e))
+}
+
+/// Pins a link, so that it stays.
+fn keep(link: FdLink, mode: Mode, interface: &Interface, pin: &Path) -> Result<Mode, BpfError> {
+    let pinned = link.pin(pin).map_err(|e| BpfError::new(attaching(interface, mode), e))?;
     drop(pinned);
-    Ok(())
+    Ok(mode)
 }
 
 /// The error for an interface that turned out to be taken.
