@@ -52,6 +52,10 @@ fn announced_again_when_it_is_over() {
     bench.hear(2, lists(None));
     assert_eq!(announced(&mut bench), [addr(9)]);
     assert_eq!(announced(&mut bench), NOTHING);
+
+    let mut bench = calm();
+    bench.hear(3, lower.clone());
+    assert_eq!(announced(&mut bench), NOTHING);
     bench.hear(3, lists(None));
     assert_eq!(announced(&mut bench), [addr(9)]);
 

@@ -113,7 +113,7 @@ fn run(
     all
 }
 
-// More addresses than can be ordered at once → the rest after an eighth of a heartbeat.
+// More addresses than can be ordered at once → the rest after a moment, so many each time.
 #[test]
 fn no_more_than_so_many_at_once() {
     let mut many = Settings { floating: many(2_100).collect(), ..settings() };
@@ -128,8 +128,9 @@ fn no_more_than_so_many_at_once() {
         }
     }
     let turns: Vec<(u64, usize)> = turns.into_iter().collect();
-    let [(first, 2_048), (second, 52)] = turns[..] else { panic!("{turns:?}") };
-    assert_eq!(second - first, 13, "12.5 ms, an eighth of an interval");
+    let [(first, 1_024), (second, 1_024), (third, 52)] = turns[..] else { panic!("{turns:?}") };
+    let pauses = (second - first, third - second);
+    assert_eq!(pauses, (2, 2), "1.6 ms, an interval divided by 64, in whole milliseconds");
 }
 
 /// One that follows and can take nothing.
