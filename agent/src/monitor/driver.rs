@@ -211,7 +211,9 @@ impl Driver {
     fn take(&mut self, input: Input) -> bool {
         match input {
             Input::Event(Event::Together(events)) => {
-                events.into_iter().for_each(|event| self.tell_later(event));
+                for event in events {
+                    self.tell_later(event);
+                }
                 true
             }
             Input::Event(event) => self.step(event),

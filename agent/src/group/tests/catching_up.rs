@@ -66,7 +66,7 @@ fn asks_until_both_are_the_same() {
     assert!((H..=2 * H).contains(&asked[0]), "{asked:?}");
     assert_eq!((asked[1] - asked[0], asked[2] - asked[1]), (H, 2 * H));
     let same = bench.group.database.sum();
-    assert_eq!(questions(&mut bench, 1, &summed(1, same), 10_000), []);
+    assert_eq!(questions(&mut bench, 1, &summed(1, same), 10_000), [0; 0]);
     assert_eq!(questions(&mut bench, 1, &summed(1, OTHER), 210).len(), 1, "from the start");
 }
 
@@ -79,12 +79,12 @@ fn who_is_asked() {
         info
     };
     let mut bench = Bench::member(settings(), true);
-    assert_eq!(questions(&mut bench, 2, &summed(1, OTHER), T - H), [], "not its leader");
+    assert_eq!(questions(&mut bench, 2, &summed(1, OTHER), T - H), [0; 0], "not its leader");
     let mut bench = Bench::member(settings(), false);
-    assert_eq!(questions(&mut bench, 7, &joining(summed(5, OTHER)), T), [], "it is joining");
+    assert_eq!(questions(&mut bench, 7, &joining(summed(5, OTHER)), T), [0; 0], "it is joining");
     let mut bench = Bench::member(settings(), false);
     assert_eq!(questions(&mut bench, 7, &summed(5, OTHER), 2 * H).len(), 1);
-    assert_eq!(questions(&mut bench, 8, &summed(5, OTHER), T - 2 * H), [], "one at a time");
+    assert_eq!(questions(&mut bench, 8, &summed(5, OTHER), T - 2 * H), [0; 0], "one at a time");
     bench.pass(2 * H, false);
     assert_eq!(bench.group.members.get(host(7)).map(|peer| peer.boot), None);
     assert!(!questions(&mut bench, 8, &summed(5, OTHER), 2 * H).is_empty(), "the other is gone");

@@ -267,9 +267,9 @@ fn answers_about_lists() {
     let mut hear = |body| index(&bench.hear(1, body));
     assert_eq!(hear(ask(5, lists, bits, 0, &others)), [1, 3]);
     assert_eq!(hear(ask(5, lists, bits, 2, &others[2..])), [3]);
-    assert_eq!(hear(ask(5, lists, bits, 0, &sums)), []);
-    assert_eq!(hear(ask(6, lists, bits, 0, &others)), []);
-    assert_eq!(hear(ask(5, lists, bits + 1, 0, &others)), []);
+    assert_eq!(hear(ask(5, lists, bits, 0, &sums)), [0; 0]);
+    assert_eq!(hear(ask(6, lists, bits, 0, &others)), [0; 0]);
+    assert_eq!(hear(ask(5, lists, bits + 1, 0, &others)), [0; 0]);
 }
 
 // Somebody asks for a database, whatever slices it has → told what differs; no more than 64 parts
