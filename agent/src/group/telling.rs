@@ -16,6 +16,11 @@ const KNOWN_AT_ONCE: usize = 8;
 /// A part is repeated with every so many heartbeats, for those who cannot ask.
 const REPEAT_EVERY: u64 = 16;
 
+/// How long changes are collected for each part that may have to be said again: where thousands of
+/// addresses change one after the other, nearly all parts change each time, and sending them for
+/// each change would take longer than the changes.
+const COLLECT: Duration = Duration::from_micros(40);
+
 /// Most parts sent for questions in a quarter of a heartbeat: who misses more asks again.
 const ANSWER_LIMIT: usize = 64;
 
@@ -59,7 +64,10 @@ impl Group {
     }
 
     fn tell_pause(&self) -> Duration {
-        if self.telling.told.is_some() { self.settings.heartbeat / 4 } else { Duration::ZERO }
+        let Some(told) = &self.telling.told else { return Duration::ZERO };
+        let heartbeat = self.settings.heartbeat;
+        let parts = u32::try_from(told.sums.len()).unwrap_or(u32::MAX);
+        COLLECT.saturating_mul(parts).max(heartbeat / 4).min(heartbeat)
     }
 
     pub(super) fn heartbeat(&mut self, now: Time, out: &mut Vec<Action>) {
