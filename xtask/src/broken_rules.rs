@@ -1,9 +1,9 @@
 //! Breaks the rules of the decision maker, one after the other, and sees that it is noticed.
 //!
 //! What production code does is not told to a test by a flag: the source is copied, changed in one
-//! place, built, and run by the simulation and by the model checker. A rule that can be broken
-//! unnoticed is a rule that is not tested. Only where another one guards against the same may it go
-//! unnoticed; then the table says which.
+//! place, built, and run by the simulation, by the model checker, and where neither notices, by the
+//! unit tests. A rule that can be broken unnoticed is a rule that is not tested. Only where another
+//! one guards against the same may it go unnoticed; then the table says which.
 
 mod rules;
 
@@ -186,8 +186,12 @@ impl Scratch {
         }
         let names: Vec<&str> = broken.iter().map(|rule| rule.broken).collect();
         self.build().with_context(|| format!("with the rule broken: {}", names.join("; ")))?;
-        // A rule that is guarded is looked at twice: the longest check is left out.
-        let noticed = self.noticed(broken.iter().any(|rule| rule.guarded.is_some()))?;
+        // A rule that is guarded is looked at twice: the longest checks are left out.
+        let guarded = broken.iter().any(|rule| rule.guarded.is_some());
+        let mut noticed = self.noticed(guarded)?;
+        if noticed.is_none() && !guarded {
+            noticed = self.unit_test()?;
+        }
         for file in texts.keys() {
             self.restore(file)?;
         }
@@ -216,14 +220,30 @@ impl Scratch {
     fn build(&self) -> Result<()> {
         let bins =
             ["build", "-q", "-p", "rais-tests", "--bin", "rais-simulate", "--bin", "rais-model"];
-        let output = cargo(&bins)
-            .current_dir(&self.copy)
-            .env("CARGO_TARGET_DIR", self.copy.join("target"))
-            .env("CARGO_PROFILE_DEV_DEBUG", "none")
-            .env("RUSTFLAGS", "--cap-lints=allow")
-            .output()?;
+        let output = self.cargo(&bins)?;
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         Ok(())
+    }
+
+    fn cargo(&self, arguments: &[&str]) -> Result<Output> {
+        let mut command = cargo(arguments);
+        command.current_dir(&self.copy).env("CARGO_TARGET_DIR", self.copy.join("target"));
+        command.env("CARGO_PROFILE_DEV_DEBUG", "none").env("RUSTFLAGS", "--cap-lints=allow");
+        command.output().context("running cargo")
+    }
+
+    /// The first unit test of the group that fails: looked at only where nothing else noticed.
+    fn unit_test(&self) -> Result<Option<String>> {
+        let built = self.cargo(&["test", "-q", "-p", "rais", "--lib", "--no-run"])?;
+        ensure!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+        let output = self.cargo(&["test", "-q", "-p", "rais", "--lib", "group::"])?;
+        if output.status.success() {
+            return Ok(None);
+        }
+        let text = String::from_utf8_lossy(&output.stdout);
+        let failed = text.lines().find_map(|line| line.strip_prefix("---- "));
+        let name = failed.and_then(|rest| rest.split(' ').next());
+        Ok(Some(format!("by a unit test alone, {}", name.unwrap_or("?"))))
     }
 
     /// What was noticed, by whom, and how soon.
