@@ -183,8 +183,8 @@ impl Leased {
         Ok(Self { netlink, ifindex })
     }
 
-    /// Puts these on the interface, or renews those that are there: the kernel takes each away after
-    /// so many seconds. An answer to each.
+    /// Puts these on the interface, or renews those that are there: the kernel takes each away
+    /// after so many seconds. An answer to each.
     pub fn put(&mut self, addresses: &[IpAddr], seconds: u32) -> Vec<io::Result<()>> {
         let request = |&address: &IpAddr| messages::leased(self.ifindex, address, seconds);
         let requests: Vec<_> = addresses.iter().map(request).collect();
@@ -197,17 +197,15 @@ impl Leased {
         let place = Place::Interface(self.ifindex);
         let request = |&address: &IpAddr| messages::request(&Change { add: false, place, address });
         let requests: Vec<_> = addresses.iter().map(request).collect();
+        let gone = |e: &io::Error| is_gone(e) || e.raw_os_error() == Some(libc::ENODEV);
         let answers = self.netlink.carry_out(&requests).into_iter();
-        answers
-            .map(|answer| answer.or_else(|error| if is_gone(&error) { Ok(()) } else { Err(error) }))
-            .collect()
+        answers.map(|answer| answer.or_else(|e| if gone(&e) { Ok(()) } else { Err(e) })).collect()
     }
 }
 
 /// There was nothing to take away.
 fn is_gone(error: &io::Error) -> bool {
-    let gone = [libc::ENOENT, libc::EADDRNOTAVAIL, libc::ESRCH, libc::ENODEV];
-    error.raw_os_error().is_some_and(|code| gone.contains(&code))
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EADDRNOTAVAIL | libc::ESRCH))
 }
 
 /// Each exchange leaves the socket as it found it, even if it panics.
@@ -221,7 +219,7 @@ fn judge(change: &Change, answer: io::Result<()>) -> Result<(), AddressError> {
     let Err(source) = answer else { return Ok(()) };
     match source.raw_os_error() {
         Some(libc::EEXIST) if add => Ok(()),
-        Some(libc::ENOENT | libc::EADDRNOTAVAIL | libc::ESRCH) if !add => Ok(()),
+        _ if !add && is_gone(&source) => Ok(()),
         _ if add => Err(AddressError::Add { address, place, source }),
         _ => Err(AddressError::Remove { address, place, source }),
     }

@@ -20,10 +20,9 @@ pub struct DataPlaneError {
 
 /// Answers for exactly the open addresses of one group while its lease lives.
 ///
-/// Each call is quick enough for the heartbeat path: a map write or, without BPF, a short request to
-/// the kernel; never a wait. After
-/// [`fence`](Self::fence) returned, no packet to the address is answered or accepted on this host
-/// until [`open`](Self::open).
+/// Each call is quick enough for the heartbeat path: a map write or, without BPF, a short request
+/// to the kernel; never a wait. After [`fence`](Self::fence) returned, no packet to the address is
+/// answered or accepted on this host until [`open`](Self::open).
 pub trait DataPlane: Send {
     /// Addresses are put on the interface and taken off by this itself: nobody else is to.
     fn places_addresses(&self) -> bool {

@@ -36,7 +36,10 @@ fn promtool() -> Result<PathBuf> {
 /// Downloads the package and takes the program out of it.
 fn fetch(dir: &PathBuf) -> Result<()> {
     fs::create_dir_all(dir)?;
-    run(Command::new("apt-get").current_dir(dir).args(["-q", "download", "prometheus"]))?;
+    // On a machine where nothing was installed lately there are no package lists.
+    let download =
+        "apt-get -q download prometheus || (apt-get -q update && apt-get -q download prometheus)";
+    run(Command::new("sh").current_dir(dir).args(["-c", download]))?;
     let unpack = "dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x ./usr/bin/promtool";
     run(Command::new("sh").current_dir(dir).args(["-ec", unpack]))?;
     run(Command::new("sh").current_dir(dir).args(["-c", "rm prometheus_*.deb"]))

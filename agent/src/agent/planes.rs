@@ -14,8 +14,9 @@ use crate::data_plane::kernel::{self, KernelPlane};
 use crate::objects::Counted;
 
 /// What a host without BPF does worse, for the status, the log and `rais check`.
-pub(super) const WITHOUT_BPF: &str = "without BPF: a host whose agent is frozen or killed may answer for up to 1.5 s beside the one \
-     that took over, and moves leave a short gap";
+pub(super) const WITHOUT_BPF: &str = "\
+    without BPF: a host whose agent is frozen or killed may answer for up to 1.5 s beside the one \
+    that took over, and moves leave a short gap";
 
 /// What answers.
 #[derive(Clone, Debug)]

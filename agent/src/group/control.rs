@@ -160,8 +160,7 @@ pub(super) struct Control {
     pub unserved: Unserved,
     balancer: Balancer,
     spreader: Spreader,
-    /// How many acquisitions were decided in this turn, and whether there are more to decide.
-    acquisitions: usize,
+    /// More is to be decided than the last turn had room for.
     unfinished: bool,
 }
 
@@ -202,7 +201,7 @@ impl Control {
         self.unassignable.retain(|&address| table.get(address).is_some());
         let mut tally = Tally::new(situation, self.promised(&table));
         let mut decisions = Vec::new();
-        (self.acquisitions, self.unfinished) = (0, false);
+        self.unfinished = false;
         for (address, row) in table.iter() {
             if self.pending.contains_key(&address) {
                 continue;
@@ -305,7 +304,7 @@ impl Control {
             return;
         }
         match row.holders {
-            [] | [_] if self.acquisitions >= ACQUIRE_AT_ONCE => self.unfinished = true,
+            [] | [_] if tally.given() >= ACQUIRE_AT_ONCE => self.unfinished = true,
             [] => out.extend(self.assign(situation, address, row, tally, random)),
             &[only] => {
                 self.unassignable.remove(&address);
@@ -322,7 +321,6 @@ impl Control {
                 };
                 let Some(to) = to else { return };
                 tally.add(to);
-                self.acquisitions += 1;
                 let shift = Shift { address, from: only.0, to, epoch: only.2 };
                 out.push(self.hand_over(situation, shift, reason, meant));
             }
@@ -357,7 +355,6 @@ impl Control {
         };
         self.unassignable.remove(&address);
         tally.add(to);
-        self.acquisitions += 1;
         let entry = situation.database.get(address);
         let from = entry.and_then(|e| e.last_holder);
         let epoch = situation.database.epoch(address).saturating_add(1);

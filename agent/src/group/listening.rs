@@ -224,8 +224,8 @@ impl Group {
         }
     }
 
-    /// Takes an address on as the leader `by` orders, if this host can: a member, OK, not quiesced, within the quorum, not
-    /// serving it already, and not told before by somebody who knew more.
+    /// Takes an address on as the leader `by` orders, if this host can: a member, OK, not quiesced,
+    /// within the quorum, not serving it already, and not told before by somebody who knew more.
     pub(super) fn acquire(
         &mut self,
         now: Time,

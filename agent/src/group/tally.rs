@@ -12,6 +12,7 @@ pub(super) struct Tally {
     /// Ascending by host.
     counts: Vec<(HostId, usize)>,
     share: u64,
+    given: usize,
 }
 
 impl Tally {
@@ -21,9 +22,9 @@ impl Tally {
         promised: impl Iterator<Item = (IpAddr, HostId)>,
     ) -> Self {
         let listed = situation.members.iter().map(|m| (m.host, m.info.served.len()));
-        let mut tally = Self { counts: listed.collect(), share: share(situation) };
+        let mut tally = Self { counts: listed.collect(), share: share(situation), given: 0 };
         promised.for_each(|(_, host)| tally.add(host));
-        tally
+        Self { given: 0, ..tally }
     }
 
     /// How many addresses a host has; none where it is not known.
@@ -38,6 +39,12 @@ impl Tally {
         if let Some((_, count)) = found.and_then(|n| self.counts.get_mut(n)) {
             *count += 1;
         }
+        self.given += 1;
+    }
+
+    /// How many were added since it was made.
+    pub fn given(&self) -> usize {
+        self.given
     }
 
     /// What an address adds to a host's utilisation on average, in thousandths. Hosts that are

@@ -78,7 +78,7 @@ fn measure(many: &Many) -> Result<()> {
     let mut trial = Trial::new()?;
     let batch = if many.mode == Mode::Interface { Some(batch(many)?) } else { None };
     many.start(&mut trial)?;
-    let before = beats(trial.get(2))?;
+    let (before, lapsed) = (beats(trial.get(2))?, lapses(trial.get(2))?);
     let seen = many.watch(&mut trial, |trial| trial.bed.cut(trial.get(1)));
     let seen = seen.with_context(|| trial.get(1).log_tail())?;
     let after = beats(trial.get(2))?;
@@ -100,7 +100,7 @@ fn measure(many: &Many) -> Result<()> {
             after.very_late - before.very_late,
             after.sent - before.sent,
             after.missed - before.missed,
-            lapses(trial.get(2))?,
+            lapses(trial.get(2))? - lapsed,
         ),
     );
     Ok(())
