@@ -61,7 +61,7 @@ pub use settings::{Balance, Failback, NO_HAND_OVER, Placement, Role, Settings};
 pub use view::{AddressView, HostView, ListedState, View};
 
 use catching_up::CatchingUp;
-use control::Control;
+use control::{Control, LOOKED_AT};
 use holding::{Holdings, Limits};
 use lease::Sent;
 use membership::Membership;
@@ -70,9 +70,8 @@ use placement::Random;
 use reconfigure::Pace;
 use telling::Telling;
 
-/// How long a leader pauses after a decision, for each address of a group that has more than
-/// [`FEW`]: the whole table is gone through each time, and where many hosts fail together there
-/// would be no time left for heartbeats.
+/// How long a leader pauses after a turn, for each address it has gone through in a group that has
+/// more than [`FEW`]: where many hosts fail together there would be no time left for heartbeats.
 const DECIDE_PAUSE: Duration = Duration::from_micros(1);
 const FEW: u32 = 256;
 
@@ -135,6 +134,8 @@ pub struct Group {
     last_tick: Time,
     /// Nobody is judged silent before this.
     judge_from: Time,
+    /// What was received before has been handed in; none: all that was received.
+    heard_until: Option<Time>,
     /// What the heartbeat says has changed since the last one.
     changed: bool,
     /// Something has changed that a leader's decision may hang on.
@@ -184,6 +185,7 @@ impl Group {
             last_turn: now,
             last_tick: now,
             judge_from: now,
+            heard_until: None,
             changed: false,
             stirred: true,
             decide_from: now,
@@ -201,7 +203,7 @@ impl Group {
         let judge = self.members.next_expiry(timeout).map(|t| t.max(self.judge_from));
         let joined = (self.phase == Phase::Joining).then_some(self.joining_until);
         let order = self.leads().then(|| self.leading_since + self.patience());
-        let decide = (self.leads() && self.stirred).then_some(self.decide_from);
+        let decide = (self.leads() && self.is_stirred()).then_some(self.decide_from);
         // What was due at the last tick and could not be done waits for the next heartbeat. What
         // fell due since, while other events were handled, does not.
         let tell = self.tells_changes_at();
@@ -220,10 +222,17 @@ impl Group {
         if self.stopped {
             return out;
         }
-        if let Event::Measured { address, epoch } = event {
+        match event {
             // Nothing hangs on it but what is reported.
-            self.holdings.measured(now, address, epoch, &mut out);
-            return out;
+            Event::Measured { address, epoch } => {
+                self.holdings.measured(now, address, epoch, &mut out);
+                return out;
+            }
+            Event::HeardUntil(at) => {
+                self.heard_until = Some(at);
+                return out;
+            }
+            _ => {}
         }
         self.keep_pace(now);
         self.begin_turn(now, &mut out);
@@ -235,7 +244,8 @@ impl Group {
         self.apply(now, event, &mut out);
         if tick {
             self.last_tick = now;
-            self.judge(now, &mut out);
+            let heard = self.heard_until.take().map_or(now, |at| at.min(now));
+            self.judge(now, heard, &mut out);
             self.holdings.tick(now, &mut out);
             if self.refresh_at.is_none_or(|at| now >= at) {
                 self.refresh_database(now, &mut out);
@@ -254,18 +264,19 @@ impl Group {
         // has arrived meanwhile, not with the end of this one.
         let goes_on = sent && self.control.unfinished();
         if !goes_on && self.may_decide(now) {
-            self.stirred = false;
+            let anew = std::mem::take(&mut self.stirred);
             self.decide_from = now + self.decide_pause();
-            self.give_orders(now, &mut out);
+            self.give_orders(now, anew, &mut out);
         }
         self.open_ready(now, &mut out);
-        let changed = self.holdings.take_changed();
+        let listed_anew = self.holdings.take_changed();
+        let changed = !listed_anew.is_empty();
         if changed {
             self.stirred = true;
             for (address, epoch) in self.holdings.take_online() {
                 self.database.served(address, self.settings.host, epoch);
             }
-            self.telling.lists_changed();
+            self.telling.listed_anew(listed_anew);
             self.members.compare_anew();
         }
         self.changed |= changed || self.lease_is_short(now);
@@ -282,13 +293,18 @@ impl Group {
 
     /// It is this host's turn to give orders, or to refuse to.
     fn may_decide(&self, now: Time) -> bool {
-        let due = self.stirred && now >= self.decide_from;
+        let due = self.is_stirred() && now >= self.decide_from;
         let leads = self.leads() && self.phase == Phase::Member;
         due && leads && (!self.quorum_met || self.hears_quorum(now))
     }
 
+    /// Something has changed that a decision may hang on, or not all of it was looked at yet.
+    fn is_stirred(&self) -> bool {
+        self.stirred || self.control.unfinished()
+    }
+
     fn decide_pause(&self) -> Duration {
-        let addresses = u32::try_from(self.database.len()).unwrap_or(u32::MAX);
+        let addresses = u32::try_from(self.database.len().min(LOOKED_AT)).unwrap_or(u32::MAX);
         if addresses > FEW { DECIDE_PAUSE * addresses } else { Duration::ZERO }
     }
 
@@ -340,7 +356,7 @@ impl Group {
 
     fn apply(&mut self, now: Time, event: Event, out: &mut Vec<Action>) {
         match event {
-            Event::Tick | Event::Measured { .. } => {}
+            Event::Tick | Event::Measured { .. } | Event::HeardUntil(_) => {}
             Event::Received { at, message } => self.received(now, at.min(now), message, out),
             Event::HeartbeatSent { at, lease_until } => self.heartbeat_sent(at, lease_until),
             Event::Configured { address, epoch, result } => {
@@ -415,13 +431,14 @@ impl Group {
         }
     }
 
-    /// Removes hosts that have been silent for too long and addresses orphaned for too long.
-    fn judge(&mut self, now: Time, out: &mut Vec<Action>) {
+    /// Removes hosts that have been silent for too long and addresses orphaned for too long. `heard`:
+    /// what was received before has been taken into account.
+    fn judge(&mut self, now: Time, heard: Time, out: &mut Vec<Action>) {
         self.database.expire(now, self.settings.orphan_timeout);
-        if now < self.judge_from {
+        if heard < self.judge_from {
             return;
         }
-        for gone in self.members.expire(now, self.settings.timeout, self.settings.heartbeat) {
+        for gone in self.members.expire(heard, self.settings.timeout, self.settings.heartbeat) {
             self.changed = true;
             self.stirred = true;
             let host = gone.host;

@@ -20,7 +20,7 @@
 mod handover;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use rais_common::time::Time;
@@ -31,7 +31,7 @@ use super::orphan::Database;
 use super::phases::Unserved;
 use super::placement::{Candidate, Holder, Random, THOUSANDTHS, choose, keeper, utilisation};
 use super::spread::Spreader;
-use super::table::{Row, Table};
+use super::table::{ALL, Row, Table};
 use super::tally::Tally;
 use super::{
     AddressState, Balance, Failback, HostId, HostInfo, MoveRefusal, MoveRequest, Phase, Placement,
@@ -135,6 +135,12 @@ struct Taken {
 /// Most acquisitions decided in one turn: more would keep the heartbeat waiting.
 const ACQUIRE_AT_ONCE: usize = 1_024;
 
+/// Most addresses gone through in one turn.
+pub(super) const LOOKED_AT: usize = 2_048;
+
+/// Before all hosts.
+const LOWEST: HostId = HostId(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+
 /// How often it is tried to have an address go elsewhere.
 const TRIES: u8 = 5;
 
@@ -160,8 +166,40 @@ pub(super) struct Control {
     pub unserved: Unserved,
     balancer: Balancer,
     spreader: Spreader,
-    /// More is to be decided than the last turn had room for.
+    sweep: Sweep,
+}
+
+/// How far the leader has come with the addresses of the group, of which it takes some at a time.
+#[derive(Clone, Copy, Debug, Default, Hash)]
+struct Sweep {
+    /// The first of those that are still to come; none: it begins anew.
+    next: Option<IpAddr>,
+    /// Something has changed since it began: it is to begin anew at its end.
+    again: bool,
+    /// There is more to look at than the last turn had room for.
     unfinished: bool,
+    /// It has brought about a decision.
+    decided: bool,
+}
+
+impl Sweep {
+    /// A turn begins. `anew`: something has changed since the last one.
+    fn begin(&mut self, anew: bool) {
+        if self.next.is_none() {
+            *self = Self::default();
+        } else {
+            self.again |= anew;
+        }
+    }
+
+    /// A turn has come as far as this; to the end (none). Whether everything was looked at.
+    fn end(&mut self, next: Option<IpAddr>, decided: bool) -> bool {
+        self.next = next;
+        self.decided |= decided;
+        let done = next.is_none();
+        self.unfinished = !done || std::mem::take(&mut self.again);
+        done
+    }
 }
 
 impl Control {
@@ -188,42 +226,69 @@ impl Control {
 
     /// There was more to decide than is decided in one turn.
     pub const fn unfinished(&self) -> bool {
-        self.unfinished
+        self.sweep.unfinished
     }
 
-    /// One decision at most for each address.
-    pub fn decide(&mut self, situation: &Situation<'_>, random: &mut Random) -> Vec<Decision> {
-        let table = Table::new(situation);
-        self.update_waiting(situation.now, &table);
-        let unserved = table.iter().filter(|(_, row)| row.valid && row.holders.is_empty());
-        self.unserved.update(situation.now, unserved.map(|(address, _)| address));
-        self.pending.retain(|&address, p| is_open(address, p, situation));
-        self.unassignable.retain(|&address| table.get(address).is_some());
-        let mut tally = Tally::new(situation, self.promised(&table));
+    /// One decision at most for each address; of very many addresses, for some. `anew`: something
+    /// has changed since the last turn, so that all are to be looked at.
+    pub fn decide(
+        &mut self,
+        situation: &Situation<'_>,
+        anew: bool,
+        random: &mut Random,
+    ) -> Vec<Decision> {
+        self.sweep.begin(anew);
+        let table = Table::some(situation, self.sweep.next, LOOKED_AT);
+        self.take_note(situation, &table);
+        let mut tally = Tally::new(situation, self.promised(situation));
         let mut decisions = Vec::new();
-        self.unfinished = false;
+        let mut next = table.end();
         for (address, row) in table.iter() {
-            if self.pending.contains_key(&address) {
-                continue;
+            if tally.given() >= ACQUIRE_AT_ONCE {
+                next = Some(address);
+                break;
             }
-            self.decide_address(situation, address, &row, &mut tally, random, &mut decisions);
+            if !self.pending.contains_key(&address) {
+                self.decide_address(situation, address, &row, &mut tally, random, &mut decisions);
+            }
         }
-        let moving = !(self.pending.is_empty() && self.waiting.is_empty() && decisions.is_empty());
-        if let Some((shift, reason)) = self.shift(situation, &table, moving, &tally, random) {
-            decisions.push(self.hand_over(situation, shift, reason, None));
+        if self.sweep.end(next, !decisions.is_empty()) {
+            let shift = self.shift(situation, table, &tally, random);
+            let decision = |(shift, reason)| self.hand_over(situation, shift, reason, None);
+            decisions.extend(shift.map(decision));
         }
         decisions
+    }
+
+    /// What has become of the addresses of the table since they were last looked at.
+    fn take_note(&mut self, situation: &Situation<'_>, table: &Table) {
+        let span = table.span();
+        self.update_waiting(situation.now, table);
+        let unserved = table.iter().filter(|(_, row)| row.valid && row.holders.is_empty());
+        self.unserved.update(situation.now, span, unserved.map(|(address, _)| address));
+        self.pending.extract_if(span, |&address, p| !is_open(address, p, situation)).for_each(drop);
+        let gone = |&address: &IpAddr| table.get(address).is_none();
+        self.unassignable.extract_if(span, gone).for_each(drop);
     }
 
     /// The one address that changes its host although nothing is wrong with it.
     fn shift(
         &mut self,
         situation: &Situation<'_>,
-        table: &Table,
-        moving: bool,
+        table: Table,
         tally: &Tally,
         random: &mut Random,
     ) -> Option<(Shift, Reason)> {
+        let under_way =
+            |control: &Self| !(control.pending.is_empty() && control.waiting.is_empty());
+        let mut moving = self.sweep.decided || under_way(self);
+        // Where something is under way nothing is looked for.
+        let all = if moving || table.span() == ALL { table } else { Table::new(situation) };
+        if all.span() == ALL {
+            self.update_waiting(situation.now, &all);
+            moving |= under_way(self);
+        }
+        let table = &all;
         let balancer = &mut self.balancer;
         let relief = balancer.decide(situation, table, moving, tally, random);
         let moving = moving || relief.is_some();
@@ -304,7 +369,6 @@ impl Control {
             return;
         }
         match row.holders {
-            [] | [_] if tally.given() >= ACQUIRE_AT_ONCE => self.unfinished = true,
             [] => out.extend(self.assign(situation, address, row, tally, random)),
             &[only] => {
                 self.unassignable.remove(&address);
@@ -367,9 +431,10 @@ impl Control {
     }
 
     /// What hosts have been told to acquire and do not list yet.
-    fn promised(&self, table: &Table) -> impl Iterator<Item = (IpAddr, HostId)> {
+    fn promised(&self, situation: &Situation<'_>) -> impl Iterator<Item = (IpAddr, HostId)> {
         let listed = |address: IpAddr, host: HostId| {
-            table.get(address).is_some_and(|row| row.holders.iter().any(|h| h.0 == host))
+            let served = situation.member(host).map(|member| &member.info.served);
+            served.is_some_and(|s| s.binary_search_by_key(&address, |s| s.address).is_ok())
         };
         let acquire = self.pending.iter().filter(|(_, pending)| pending.acquire);
         let promised = acquire.map(|(&address, pending)| (address, pending.to));
@@ -390,7 +455,11 @@ impl Control {
                 waiting.insert((address, host), (state, epoch, since));
             }
         }
-        self.waiting = waiting;
+        let (from, to) = table.span();
+        // A span begins with an address that is in it and ends with one that is not.
+        let span = (from.map(|address| (address, LOWEST)), to.map(|address| (address, LOWEST)));
+        self.waiting.extract_if(span, |_, _| true).for_each(drop);
+        self.waiting.append(&mut waiting);
     }
 }
 

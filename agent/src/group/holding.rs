@@ -168,8 +168,8 @@ pub(super) struct Holdings {
     limits: Limits,
     held: BTreeMap<IpAddr, Holding>,
     refused: Refusals,
-    /// What is listed changed since [`take_changed`](Self::take_changed).
-    changed: bool,
+    /// What is listed of these may have changed since [`take_changed`](Self::take_changed).
+    changed: BTreeSet<IpAddr>,
     /// Among them are all addresses in [`Stage::Ready`].
     ready: BTreeSet<IpAddr>,
     /// What this host has handed over, and where what still comes for it goes.
@@ -194,7 +194,7 @@ impl Holdings {
             limits,
             held: BTreeMap::new(),
             refused: Refusals::default(),
-            changed: false,
+            changed: BTreeSet::new(),
             ready: BTreeSet::new(),
             online: Vec::new(),
             forwards: BTreeMap::new(),
@@ -229,6 +229,12 @@ impl Holdings {
             .collect()
     }
 
+    /// What the heartbeat lists of an address: its state and its epoch.
+    pub fn listed_as(&self, address: IpAddr) -> Option<(AddressState, u64)> {
+        let holding = self.held.get(&address)?;
+        Some((holding.state()?, holding.epoch))
+    }
+
     /// The epoch an address is listed under.
     pub fn epoch(&self, address: IpAddr) -> Option<u64> {
         self.held.get(&address).filter(|h| h.is_listed()).map(|h| h.epoch)
@@ -239,8 +245,8 @@ impl Holdings {
         self.refused.at(now)
     }
 
-    /// Whether what is listed changed since the last call.
-    pub fn take_changed(&mut self) -> bool {
+    /// Addresses of which what is listed may have changed since the last call.
+    pub fn take_changed(&mut self) -> BTreeSet<IpAddr> {
         std::mem::take(&mut self.changed)
     }
 
@@ -274,7 +280,7 @@ impl Holdings {
         if let Some(mut before) = self.held.insert(address, holding) {
             before.report_released(address, out);
         }
-        self.changed = true;
+        self.changed.insert(address);
         self.forwards.remove(&address);
         out.push(match partner {
             Some(partner) => Action::Stage { address, from: partner.mac },
@@ -305,7 +311,7 @@ impl Holdings {
             if holding.partner.is_some() {
                 // That one may have a script to run before it lets go.
                 holding.deadline = now + limit * 2;
-                self.changed = true;
+                self.changed.insert(address);
             }
             self.ready.insert(address);
         }
@@ -331,7 +337,9 @@ impl Holdings {
         }
         holding.stage = Stage::Starting;
         // Until now it was listed as waiting for that one.
-        self.changed |= holding.partner.take().is_some();
+        if holding.partner.take().is_some() {
+            self.changed.insert(address);
+        }
         holding.announcing.restart(now);
         // That is this once.
         holding.announcing.is_due(now);
@@ -453,7 +461,7 @@ impl Holdings {
                 holding.partner = heir;
                 holding.stage = Stage::Stopping;
                 holding.deadline = deadline;
-                self.changed = true;
+                self.changed.insert(address);
                 let (script, epoch) = (AddressScript::Release, holding.epoch);
                 out.push(Action::RunScript { script, address, epoch, reason });
             }
@@ -500,7 +508,7 @@ impl Holdings {
         let Some(holding) = self.held.get_mut(&address) else { return };
         holding.stage = Stage::Online;
         holding.deadline = Time::END;
-        self.changed = true;
+        self.changed.insert(address);
         self.online.push(address);
     }
 
@@ -551,7 +559,7 @@ impl Holdings {
         if addresses.is_empty() {
             return;
         }
-        self.changed = true;
+        self.changed.extend(&addresses);
         out.push(Action::Fence(addresses.clone()));
         for address in addresses {
             let Some(holding) = self.held.get_mut(&address) else { continue };

@@ -13,8 +13,12 @@ use super::{HostId, Message, MoveRefusal, Phases, Settings};
 #[serde(rename_all = "kebab-case")]
 pub enum Event {
     /// Time passed: a deadline is due. Everything received before `now` has been handed in: the
-    /// control sockets were drained before the clock was read.
+    /// control sockets were drained before the clock was read. Where that took a while,
+    /// [`Event::HeardUntil`] was handed in before.
     Tick,
+    /// Everything received before this time has been handed in; what was received since may not
+    /// have been. Holds for the next [`Event::Tick`], which judges nobody silent by a later time.
+    HeardUntil(Time),
     /// A message arrived that was genuine, fresh and from another host.
     Received {
         /// When it arrived, by the kernel's receive timestamp; not in the future.
@@ -112,7 +116,8 @@ pub enum Event {
         mac: [u8; 6],
     },
     /// Several happened at once, and are taken in one turn, in this order: results of what was to
-    /// be done for many addresses. No [`Event::Tick`] and no [`Event::Measured`] among them.
+    /// be done for many addresses. No [`Event::Tick`], no [`Event::HeardUntil`]
+    /// and no [`Event::Measured`] among them.
     Together(Vec<Event>),
 }
 

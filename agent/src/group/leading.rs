@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use rais_common::time::Time;
 
 use super::control::{Decision, Member, Pending, Situation};
+use super::table::ALL;
 use super::{
     Action, Body, Group, HostId, MoveRefusal, ORDER_LIMIT, Order, OrderEntry, Phases, Placement,
     Report, election,
@@ -17,8 +18,8 @@ use super::{
 const PAUSES: u32 = 64;
 
 impl Group {
-    /// The leader's turn.
-    pub(super) fn give_orders(&mut self, now: Time, out: &mut Vec<Action>) {
+    /// The leader's turn. `anew`: something has changed since the last one.
+    pub(super) fn give_orders(&mut self, now: Time, anew: bool, out: &mut Vec<Action>) {
         let me = self.settings.host;
         let timeout = self.patience();
         let agreed = election::may_order(me, self.leading_since, now, timeout, &self.members);
@@ -29,7 +30,7 @@ impl Group {
         if !agreed || !self.may_hold(now) {
             let served = |a: &IpAddr| self.holdings.epoch(*a).is_some() || self.members.lists(*a);
             let unserved = self.database.iter().map(|(a, _)| a).filter(|a| !served(a));
-            self.control.unserved.update(now, unserved);
+            self.control.unserved.update(now, ALL, unserved);
             return;
         }
         let own = self.own_info(now);
@@ -61,7 +62,7 @@ impl Group {
             stuck_after: (self.settings.action_limit * 2).saturating_add(timeout),
             timeout,
         };
-        let mut decisions = self.control.decide(&situation, &mut self.random);
+        let mut decisions = self.control.decide(&situation, anew, &mut self.random);
         let refused = requested.and_then(|(asker, request)| {
             match self.control.operator(&situation, &request, &decisions) {
                 Ok(decision) => {
@@ -71,8 +72,7 @@ impl Group {
                 Err(refusal) => Some((asker, request.address, refusal)),
             }
         });
-        if self.control.unfinished() {
-            self.stirred = true;
+        if self.control.unfinished() && !decisions.is_empty() {
             self.decide_from = now + self.settings.heartbeat / PAUSES;
         }
         self.carry_out(now, &decisions, out);

@@ -10,8 +10,8 @@ use super::holding::Assignment;
 use super::membership::Arrival;
 use super::placement::keeper;
 use super::{
-    Action, AddressState, Body, Group, HostId, Info, Message, Order, OrderEntry, Part, Phase,
-    Reason, Record, Report, claims, control,
+    Action, AddressState, Body, Group, HostId, Info, Listed, Message, Order, OrderEntry, Part,
+    Phase, Reason, Record, Report, claims, control,
 };
 
 impl Group {
@@ -48,7 +48,7 @@ impl Group {
             }
             Body::Part(part) => {
                 self.members.heard(source, boot, sequence, at);
-                self.part(source, boot, at, &part);
+                self.part(now, at, (source, boot), &part, out);
             }
             Body::Ask(ask) => {
                 self.members.heard(source, boot, sequence, at);
@@ -113,10 +113,18 @@ impl Group {
     }
 
     /// Some of what a host has to say beside its heartbeat.
-    fn part(&mut self, source: HostId, boot: u64, at: Time, part: &Part) {
+    fn part(
+        &mut self,
+        now: Time,
+        at: Time,
+        (source, boot): (HostId, u64),
+        part: &Part,
+        out: &mut Vec<Action>,
+    ) {
         match part {
             Part::Lists(slice, entries) => {
                 self.members.staging.part(source, boot, *slice, entries);
+                self.yield_at_once(now, entries, out);
             }
             Part::Records(records) => {
                 self.merge(records, at);
@@ -177,6 +185,22 @@ impl Group {
         }
         self.holdings.withdraw(now, lost, Reason::Superseded, out);
         self.end_contests(now, source, &contested);
+    }
+
+    /// Stops answering for what another host serves under a later assignment. Its lists may not be
+    /// whole for a long time, while thousands of addresses change hosts; what it has in a part of
+    /// them it has. Hand-overs, and which of two with the same epoch keeps an address, are decided
+    /// by whole lists.
+    fn yield_at_once(&mut self, now: Time, entries: &[Listed], out: &mut Vec<Action>) {
+        let later = |listed: &&Listed| {
+            let address = listed.address;
+            let Some((state, epoch)) = listed.served else { return false };
+            let goes = state.waits() || state == AddressState::Releasing;
+            let awaits = self.holdings.awaited(address).is_some();
+            !goes && !awaits && self.holdings.epoch(address).is_some_and(|own| own < epoch)
+        };
+        let lost = entries.iter().filter(later).map(|listed| listed.address).collect();
+        self.holdings.withdraw(now, lost, Reason::Superseded, out);
     }
 
     /// Announces again what `source` listed too and does not list any more.

@@ -1,5 +1,6 @@
 //! The other hosts: who is in sight, what they last said, and when silence makes one dead.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -130,17 +131,6 @@ impl Membership {
         self.listed.contains_key(&address)
     }
 
-    /// Notes that a host lists these, or (`now` false) does so no more.
-    fn count(&mut self, served: &[Served], now: bool) {
-        for address in served.iter().map(|served| served.address) {
-            let count = self.listed.entry(address).or_default();
-            *count = if now { *count + 1 } else { count.saturating_sub(1) };
-            if *count == 0 {
-                self.listed.remove(&address);
-            }
-        }
-    }
-
     /// Whether a message is newer than everything heard from its source.
     pub fn is_fresh(&self, id: HostId, boot: u64, sequence: u64) -> bool {
         let last = match self.peers.get(&id) {
@@ -196,9 +186,7 @@ impl Membership {
             let before = std::mem::replace(&mut peer.info, info);
             let phase = peer.info.phase;
             if lists {
-                let served = peer.info.served.clone();
-                self.count(&before.served, false);
-                self.count(&served, true);
+                recount(&mut self.listed, &before.served, &peer.info.served);
             }
             if phase != before.phase {
                 self.note_phase(id, phase);
@@ -211,7 +199,7 @@ impl Membership {
         let arrival =
             if self.lost.remove(&id).is_some() { Arrival::Returned } else { Arrival::New };
         let available_since = available(&info).then_some(at);
-        self.count(&info.served, true);
+        recount(&mut self.listed, &[], &info.served);
         self.note_phase(id, info.phase);
         self.earliest = Some(self.earliest.map_or(at, |earliest| earliest.min(at)));
         let peer = Peer {
@@ -279,8 +267,15 @@ impl Membership {
         info: &mut HostInfo,
         now: Time,
     ) -> bool {
-        let Some(set) = self.staging.whole(id, boot, sum, now) else { return false };
-        fill(info, set);
+        let Some((set, same)) = self.staging.whole(id, boot, sum, now) else { return false };
+        match self.peers.get(&id).filter(|peer| same && peer.boot == boot) {
+            // Copied in less time than they are put together.
+            Some(Peer { info: HostInfo { preferred, served, refused, .. }, .. }) => {
+                (info.preferred, info.served) = (preferred.clone(), served.clone());
+                info.refused.clone_from(refused);
+            }
+            None => fill(info, set),
+        }
         true
     }
 
@@ -311,7 +306,7 @@ impl Membership {
         for host in silent {
             if let Some(peer) = self.peers.remove(&host) {
                 self.members.remove(&host);
-                self.count(&peer.info.served, false);
+                recount(&mut self.listed, &peer.info.served, &[]);
                 self.staging.forget(host);
                 let orderly = peer.info.phase == Phase::Leaving;
                 let fall = Fall { judged: now, silence: now.since(peer.heard) };
@@ -354,8 +349,27 @@ impl Membership {
 /// As promised by the sender, but searched on that promise.
 fn sort_lists(info: &mut HostInfo) {
     info.preferred.sort_unstable();
-    info.served.sort_unstable_by_key(|served| served.address);
+    info.served.sort_unstable_by_key(|served| (served.address, Reverse(served.epoch)));
+    // An address said twice is there once, under the later epoch.
+    info.served.dedup_by_key(|served| served.address);
     info.refused.sort_unstable();
+}
+
+/// Notes that a host has listed some addresses and lists others now, both ascending.
+fn recount(listed: &mut BTreeMap<IpAddr, usize>, before: &[Served], now: &[Served]) {
+    let addresses = |served: &'_ [Served]| served.iter().map(|s| s.address).collect::<Vec<_>>();
+    let (before, now) = (addresses(before), addresses(now));
+    for address in before.iter().filter(|address| now.binary_search(address).is_err()) {
+        if let Some(count) = listed.get_mut(address) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                listed.remove(address);
+            }
+        }
+    }
+    for address in now.iter().filter(|address| before.binary_search(address).is_err()) {
+        *listed.entry(*address).or_default() += 1;
+    }
 }
 
 fn same_lists(a: &HostInfo, b: &HostInfo) -> bool {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
+use std::ops::Bound;
 use std::time::Duration;
 
 use rais_common::time::Time;
@@ -81,6 +82,14 @@ impl Database {
     /// All addresses, ascending.
     pub fn iter(&self) -> impl Iterator<Item = (IpAddr, &Entry)> {
         self.entries.iter().map(|(&address, entry)| (address, entry))
+    }
+
+    /// Those of a span, ascending.
+    pub fn range(
+        &self,
+        span: (Bound<IpAddr>, Bound<IpAddr>),
+    ) -> impl Iterator<Item = (IpAddr, &Entry)> {
+        self.entries.range(span).map(|(&address, entry)| (address, entry))
     }
 
     /// Highest epoch of any assignment of the address heard of; 0 where there was none.

@@ -149,7 +149,8 @@ pub(super) fn fill(host: &mut HostInfo, set: &BTreeMap<IpAddr, Listed>) {
 #[derive(Clone, Debug, Hash)]
 pub(super) struct Told {
     pub bits: u8,
-    pub set: BTreeMap<IpAddr, Listed>,
+    /// What is in each slice.
+    slices: Vec<BTreeMap<IpAddr, Listed>>,
     /// Of each slice.
     pub sums: Vec<u64>,
 }
@@ -169,7 +170,18 @@ impl Told {
         };
         let bits = (least_bits..MOST_BITS).find(fits).unwrap_or(MOST_BITS);
         let sums = sums(set.values().map(|l| (l.address, listed_sum(l))), bits);
-        Self { bits, set, sums }
+        let mut slices = vec![BTreeMap::new(); 1 << bits];
+        for (address, listed) in set {
+            if let Some(slice) = slices.get_mut(usize::from(index(address, bits))) {
+                slice.insert(address, listed);
+            }
+        }
+        Self { bits, slices, sums }
+    }
+
+    /// How many addresses there are.
+    pub fn len(&self) -> usize {
+        self.slices.iter().map(BTreeMap::len).sum()
     }
 
     pub fn sum(&self) -> Sum {
@@ -188,19 +200,42 @@ impl Told {
         changed.filter_map(|(n, _)| u16::try_from(n).ok()).collect()
     }
 
+    /// Takes up what is listed of an address now, if anything. The slice that has changed by that.
+    pub fn change(&mut self, address: IpAddr, listed: Option<Listed>) -> Option<u16> {
+        let index = index(address, self.bits);
+        let slice = self.slices.get_mut(usize::from(index))?;
+        let sum = self.sums.get_mut(usize::from(index))?;
+        let before = match listed {
+            Some(listed) => slice.insert(address, listed),
+            None => slice.remove(&address),
+        };
+        let worth = |listed: Option<Listed>| listed.as_ref().map_or(0, listed_sum);
+        *sum = sum.wrapping_sub(worth(before)).wrapping_add(worth(listed));
+        (before != listed).then_some(index)
+    }
+
+    /// Whether each of these slices fits a datagram, or cannot be cut any smaller.
+    pub fn fits(&self, indices: &[u16]) -> bool {
+        let length = |index: u16| {
+            let slice = self.slices.get(usize::from(index));
+            slice.map_or(0, |slice| slice.values().map(listed_len).sum())
+        };
+        self.bits >= MOST_BITS || indices.iter().all(|&index| length(index) <= PART_ROOM)
+    }
+
+    /// All of it.
+    #[cfg(test)]
+    pub fn set(&self) -> BTreeMap<IpAddr, Listed> {
+        self.slices.iter().flatten().map(|(&address, &listed)| (address, listed)).collect()
+    }
+
     /// The entries of these slices.
     pub fn slices(&self, indices: &[u16]) -> Vec<(Slice, Vec<Listed>)> {
-        let mut slices: BTreeMap<u16, Vec<Listed>> =
-            indices.iter().map(|&index| (index, Vec::new())).collect();
-        if !slices.is_empty() {
-            for listed in self.set.values() {
-                if let Some(entries) = slices.get_mut(&index(listed.address, self.bits)) {
-                    entries.push(*listed);
-                }
-            }
-        }
-        let slice = |(index, entries)| (Slice { bits: self.bits, index }, entries);
-        slices.into_iter().map(slice).collect()
+        let entries = |index: u16| {
+            let slice = self.slices.get(usize::from(index))?;
+            Some((Slice { bits: self.bits, index }, slice.values().copied().collect()))
+        };
+        indices.iter().filter_map(|&index| entries(index)).collect()
     }
 }
 

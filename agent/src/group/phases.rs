@@ -8,6 +8,8 @@ use std::time::Duration;
 use rais_common::time::Time;
 use serde::Serialize;
 
+use super::table::Span;
+
 /// One part of the time that a change of an address takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -141,12 +143,17 @@ pub(super) struct Fall {
 pub(super) struct Unserved(BTreeMap<IpAddr, Time>);
 
 impl Unserved {
-    /// These, and only these, are unserved now.
-    pub fn update(&mut self, now: Time, unserved: impl Iterator<Item = IpAddr>) {
-        let before = std::mem::take(&mut self.0);
-        self.0 = unserved
-            .map(|address| (address, before.get(&address).map_or(now, |&since| since)))
-            .collect();
+    /// Of the addresses of a span these, and only these, are unserved now; ascending.
+    pub fn update(&mut self, now: Time, span: Span, unserved: impl Iterator<Item = IpAddr>) {
+        let mut before = self.0.extract_if(span, |_, _| true).peekable();
+        let mut found = Vec::new();
+        for address in unserved {
+            while before.next_if(|&(earlier, _)| earlier < address).is_some() {}
+            let known = before.next_if(|&(same, _)| same == address);
+            found.push((address, known.map_or(now, |(_, since)| since)));
+        }
+        before.for_each(drop);
+        self.0.extend(found);
     }
 
     /// What has passed before the order for an address leaves now. `fall`: how its last holder
@@ -178,6 +185,7 @@ no_state!(Phases, Stopwatch, Fall, Unserved);
 
 #[cfg(test)]
 mod tests {
+    use super::super::table::ALL;
     use super::*;
 
     fn at(ms: u64) -> Time {
@@ -221,8 +229,8 @@ mod tests {
             (400, fall(990), vec![(decision, ms(600))]),
         ] {
             let mut unserved = Unserved::default();
-            unserved.update(at(found), [address].into_iter());
-            unserved.update(at(995), [address].into_iter());
+            unserved.update(at(found), ALL, [address].into_iter());
+            unserved.update(at(995), ALL, [address].into_iter());
             assert_eq!(unserved.phases(at(1_000), address, fall), Phases(expected));
         }
     }
@@ -254,10 +262,10 @@ mod tests {
     fn served_in_between_is_unserved_anew() {
         let address: IpAddr = [192, 0, 2, 1].into();
         let mut unserved = Unserved::default();
-        unserved.update(at(1), [address].into_iter());
-        unserved.update(at(2), std::iter::empty());
+        unserved.update(at(1), ALL, [address].into_iter());
+        unserved.update(at(2), ALL, std::iter::empty());
         assert!(unserved.phases(at(3), address, None).is_empty());
-        unserved.update(at(3), [address].into_iter());
+        unserved.update(at(3), ALL, [address].into_iter());
         let expected = Phases::from([(ChangePhase::Decision, ms(4))]);
         assert_eq!(unserved.phases(at(7), address, None), expected);
     }

@@ -23,6 +23,8 @@ struct Staged {
     /// The same addresses by the finest slices.
     by_slice: BTreeSet<(u16, IpAddr)>,
     digest: u64,
+    /// The digest of the set as it was last asked for when it was whole.
+    taken: Option<u64>,
     /// Since when it has not been what the host has.
     behind: Option<Time>,
     /// When the host was last asked.
@@ -36,6 +38,7 @@ impl Staged {
             set: BTreeMap::new(),
             by_slice: BTreeSet::new(),
             digest: 0,
+            taken: None,
             behind: None,
             asked: None,
         }
@@ -75,21 +78,22 @@ impl Staging {
         }
     }
 
-    /// The lists of a host, if they are whole.
+    /// The lists of a host, if they are whole, and whether they are the same as the last time.
     pub fn whole(
         &mut self,
         id: HostId,
         boot: u64,
         sum: Sum,
         now: Time,
-    ) -> Option<&BTreeMap<IpAddr, Listed>> {
+    ) -> Option<(&BTreeMap<IpAddr, Listed>, bool)> {
         let staged = self.of(id, boot)?;
         if staged.digest != sum.digest {
             staged.behind.get_or_insert(now);
             return None;
         }
         (staged.behind, staged.asked) = (None, None);
-        Some(&staged.set)
+        let same = staged.taken.replace(staged.digest) == Some(staged.digest);
+        Some((&staged.set, same))
     }
 
     /// What to ask a host with, unless it was asked less than `pause` ago: the sums of the slices.

@@ -1,5 +1,6 @@
 //! What this host tells the others: its heartbeats, and what does not fit them.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -7,7 +8,8 @@ use rais_common::time::Time;
 
 use super::parts::{self, Told};
 use super::{
-    ASK_LIMIT, Action, Ask, Body, Group, HostId, HostInfo, Info, Known, Part, PartOf, Record, Sum,
+    ASK_LIMIT, Action, Ask, Body, Group, HostId, HostInfo, Info, Known, Listed, Part, PartOf,
+    Record, Sum,
 };
 
 /// Where not all hosts heard fit a heartbeat, so many are in each, in turn. Others say the rest.
@@ -21,6 +23,9 @@ const REPEAT_EVERY: u64 = 16;
 /// each change would take longer than the changes.
 const COLLECT: Duration = Duration::from_micros(40);
 
+/// So few addresses may fit a heartbeat, at five bytes each.
+const FEW: usize = parts::LISTS_ROOM / 5;
+
 /// Most parts sent for questions in a quarter of a heartbeat: who misses more asks again.
 const ANSWER_LIMIT: usize = 64;
 
@@ -32,9 +37,11 @@ const ASK_AT_ONCE: usize = 16;
 pub(super) struct Telling {
     /// Its lists; none where they fit its heartbeats.
     told: Option<Told>,
-    /// They may have changed since, apart from what is refused.
+    /// What is listed of these may have changed since, apart from what is refused.
+    changed: BTreeSet<IpAddr>,
+    /// All of them may have.
     stale: bool,
-    /// What of them was refused then.
+    /// What of them was refused then, ascending.
     refused: Vec<IpAddr>,
     /// Since when it has sent how many parts for questions.
     answered: (Option<Time>, usize),
@@ -44,9 +51,16 @@ pub(super) struct Telling {
 }
 
 impl Telling {
-    /// What this host lists has changed.
-    pub fn lists_changed(&mut self) {
+    /// What this host lists of these addresses may have changed.
+    pub fn listed_anew(&mut self, addresses: BTreeSet<IpAddr>) {
         // Where they fit the heartbeat it says them anyhow.
+        if self.told.is_some() {
+            self.changed.extend(addresses);
+        }
+    }
+
+    /// All of what this host lists may have changed.
+    pub fn lists_changed(&mut self) {
         self.stale = self.told.is_some();
     }
 }
@@ -101,15 +115,13 @@ impl Group {
     /// it, and leaves their sum.
     fn tell_lists(&mut self, now: Time, out: &mut Vec<Action>) -> (HostInfo, Option<Sum>) {
         let refused = self.holdings.refused(now);
-        if let Some(told) = &self.telling.told
-            && !self.telling.stale
-            && self.telling.refused == refused
-        {
+        if let Some(sum) = self.tell_changes(&refused, out) {
             let host = HostInfo { preferred: Vec::new(), ..self.own_standing() };
-            return (host, Some(told.sum()));
+            return (host, Some(sum));
         }
         let mut host = self.own_info(now);
         self.telling.stale = false;
+        self.telling.changed.clear();
         if parts::lists_len(&host) <= parts::LISTS_ROOM {
             self.telling.told = None;
             self.telling.refused = Vec::new();
@@ -123,6 +135,41 @@ impl Group {
         self.telling.refused = refused;
         (host.preferred, host.served, host.refused) = Default::default();
         (host, Some(sum))
+    }
+
+    /// Where lists were told in parts, sends those parts that have changed. The sum of all; none
+    /// where all is to be told anew, be it in a heartbeat again.
+    fn tell_changes(&mut self, refused: &[IpAddr], out: &mut Vec<Action>) -> Option<Sum> {
+        let Telling { told, changed, stale, refused: before, .. } = &mut self.telling;
+        let count = told.as_ref().filter(|_| !*stale)?.len();
+        if before != refused {
+            changed.extend(before.iter().chain(refused));
+        }
+        if count <= FEW && !changed.is_empty() {
+            return None;
+        }
+        let changed = std::mem::take(changed);
+        *before = refused.to_vec();
+        let mut told = told.take()?;
+        let change = |address| told.change(address, self.listed(address, refused));
+        let slices: BTreeSet<u16> = changed.into_iter().filter_map(change).collect();
+        let slices: Vec<u16> = slices.into_iter().collect();
+        // Where one has grown too long all are cut smaller.
+        let sum = told.fits(&slices).then(|| {
+            self.send_slices(&told, &slices, out);
+            told.sum()
+        });
+        self.telling.told = Some(told);
+        sum
+    }
+
+    /// What this host lists of an address.
+    fn listed(&self, address: IpAddr, refused: &[IpAddr]) -> Option<Listed> {
+        let preferred = self.settings.preferred.contains(&address);
+        let refused = refused.binary_search(&address).is_ok();
+        let served = self.holdings.listed_as(address);
+        let listed = preferred || refused || served.is_some();
+        listed.then_some(Listed { address, preferred, refused, served })
     }
 
     fn send_slices(&mut self, told: &Told, indices: &[u16], out: &mut Vec<Action>) {

@@ -178,6 +178,7 @@ impl Driver {
     /// sockets.
     fn tick(&mut self) -> bool {
         let mut arrived = Vec::new();
+        let before = clock::now();
         {
             let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
             arrived.extend(self.inbox.try_iter().take(INBOX));
@@ -187,6 +188,9 @@ impl Driver {
                     break;
                 }
             }
+        }
+        if !arrived.is_empty() {
+            arrived.push(Input::Event(Event::HeardUntil(before)));
         }
         arrived.into_iter().all(|input| self.take(input)) && self.step(Event::Tick)
     }

@@ -10,6 +10,7 @@ use crate::group::{
 pub(super) fn event(event: &Event) -> String {
     match event {
         Event::Tick => "the time has come".to_owned(),
+        Event::HeardUntil(at) => format!("has been told all that arrived before {at:?}"),
         Event::Received { message, .. } => format!("hears {}", message_words(message)),
         Event::HeartbeatSent { .. } => "its heartbeat was sent".to_owned(),
         Event::Configured { address, epoch, result } => {

@@ -115,10 +115,20 @@ impl Leader {
         self
     }
 
+    /// Something has changed.
     pub fn decide(&mut self, now: Time) -> Vec<Decision> {
+        self.turn(now, true)
+    }
+
+    /// Nothing has but what was decided last.
+    fn go_on(&mut self) -> Vec<Decision> {
+        self.turn(at(0), false)
+    }
+
+    fn turn(&mut self, now: Time, anew: bool) -> Vec<Decision> {
         let mut control = std::mem::take(&mut self.control);
         let mut random = self.random.clone();
-        let decisions = control.decide(&self.situation(now), &mut random);
+        let decisions = control.decide(&self.situation(now), anew, &mut random);
         (self.control, self.random) = (control, random);
         decisions
     }

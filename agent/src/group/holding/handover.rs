@@ -71,7 +71,7 @@ impl Holdings {
         holding.stage = Stage::Draining;
         holding.deadline = now + DRAIN;
         let until = now + GRACE;
-        self.changed = true;
+        self.changed.insert(address);
         self.forwards.insert(address, Forward { to, until });
         out.push(Action::Forward { address, to: to.mac, until, leased: true });
         out.push(Action::Measure { address, epoch });

@@ -502,7 +502,7 @@ fn taken_over() {
     holdings.take_changed();
     holdings.configured(at(1), addr(1), 7, Ok(()), &mut out);
     assert_eq!(holdings.served()[0].state, AddressState::Prepared);
-    assert!(holdings.take_changed(), "to be told at once");
+    assert_eq!(holdings.take_changed(), BTreeSet::from([addr(1)]), "to be told at once");
     out.clear();
     holdings.open(at(2), addr(1), &mut out);
     assert_eq!(words(&out), ["open", "announce", "measure"]);

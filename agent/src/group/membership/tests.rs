@@ -147,6 +147,32 @@ fn lists_are_sorted() {
     assert_eq!(said.served, info().served);
 }
 
+// Hosts list these, one after the other → what is listed by any of them, and no more when they are
+// gone; one that says an address twice lists it once.
+#[test]
+fn what_anybody_lists() {
+    let mut members = seen(1..3, at(0));
+    let mut sequence = 1;
+    let mut say = |n: u32, numbers: &[u8], listed: &[u8]| {
+        let served = |&n: &u8| Served { address: addr(n), state: AddressState::Online, epoch: 1 };
+        sequence += 1;
+        let info = HostInfo { served: numbers.iter().map(served).collect(), ..info() };
+        members.update(host(n), 4, sequence, at(0), info, None);
+        let seen: Vec<u8> = (0..10).filter(|&n| members.lists(addr(n))).collect();
+        assert_eq!(seen, listed, "{n} {numbers:?}");
+    };
+    say(1, &[], &[1, 2]);
+    say(2, &[], &[]);
+    say(1, &[3, 4, 7], &[3, 4, 7]);
+    say(2, &[4, 5], &[3, 4, 5, 7]);
+    say(1, &[5, 7, 7, 8], &[4, 5, 7, 8]);
+    say(2, &[], &[5, 7, 8]);
+    say(1, &[7, 8], &[7, 8]);
+    say(1, &[8], &[8]);
+    members.expire(at(1_000), T, H);
+    assert!(!members.lists(addr(8)));
+}
+
 // A list is compared with this host's own once, and again when that has changed.
 #[test]
 fn compared_once() {

@@ -165,15 +165,15 @@ fn a_set_is_cut_to_fit() {
     let length =
         |(_, entries): &(Slice, Vec<Listed>)| entries.iter().map(listed_len).sum::<usize>();
     assert!(slices.iter().all(|slice| length(slice) <= PART_ROOM));
-    let coarser = Told { bits: told.bits - 1, ..told.clone() };
-    let coarse: Vec<u16> = (0..1 << coarser.bits).collect();
-    assert!(coarser.slices(&coarse).iter().any(|slice| length(slice) > PART_ROOM), "no finer");
+    let pairs = slices.chunks(2).map(|pair| pair.iter().map(length).sum::<usize>());
+    assert!(pairs.max() > Some(PART_ROOM), "no finer than need be");
     let entries = slices.iter().flat_map(|(slice, entries)| {
         assert!(slice.bits == told.bits && entries.iter().all(|l| slice.has(l.address)));
         entries.iter().map(|l| (l.address, *l))
     });
-    assert_eq!(entries.collect::<BTreeMap<_, _>>(), told.set);
-    let digest = told.set.values().fold(0_u64, |all, l| all.wrapping_add(listed_sum(l)));
+    let entries: BTreeMap<_, _> = entries.collect();
+    assert_eq!((told.len(), &entries), (1_000, &set(many(1_000))));
+    let digest = entries.values().fold(0_u64, |all, l| all.wrapping_add(listed_sum(l)));
     assert_eq!(told.sum(), Sum { bits: told.bits, digest });
     let none = told.slices(&[]);
     assert!(none.is_empty());
@@ -196,6 +196,42 @@ fn what_has_changed() {
     let none = told(BTreeMap::new(), 4);
     assert_eq!(one.changed_since(None), [index(first, 4)], "who has nothing needs no empty ones");
     assert_eq!(none.changed_since(Some(&one)), [index(first, 4)], "it is empty now");
+}
+
+// An address comes, changes, stays as it is, goes → the slice that is to be told, and the set as if
+// it had been told like this from the start.
+#[test]
+fn one_address_changes() {
+    let mut all = set(many(300));
+    let mut told = Told::new(all.clone(), 4);
+    let other = long(7);
+    for (address, listed, changes) in [
+        (other, Some(plain(other)), true),
+        (other, Some(Listed { refused: true, ..plain(other) }), true),
+        (other, Some(Listed { refused: true, ..plain(other) }), false),
+        (other, None, true),
+        (other, None, false),
+        (addr(0), None, true),
+    ] {
+        assert_eq!(told.change(address, listed), changes.then(|| index(address, 4)));
+        match listed {
+            Some(listed) => drop(all.insert(address, listed)),
+            None => drop(all.remove(&address)),
+        }
+        let anew = Told::new(all.clone(), 4);
+        assert_eq!((&told.slices, &told.sums), (&anew.slices, &anew.sums));
+    }
+}
+
+// So many addresses of 19 bytes in one slice → whether it fits; the other slice does.
+#[test]
+fn a_slice_that_has_grown() {
+    for (count, fits) in [(68, true), (69, false)] {
+        let mut told = Told::new(BTreeMap::new(), 1);
+        let ours = (0..).map(long).filter(|&address| index(address, 1) == 1);
+        ours.take(count).for_each(|address| drop(told.change(address, Some(plain(address)))));
+        assert_eq!((told.fits(&[0, 1]), told.fits(&[0])), (fits, true));
+    }
 }
 
 #[test]

@@ -33,7 +33,7 @@ fn say(staging: &mut Staging, boot: u64, told: &Told, slices: &[u16]) {
 }
 
 fn is_whole(staging: &mut Staging, boot: u64, told: &Told) -> bool {
-    staging.whole(host(1), boot, told.sum(), at(0)) == Some(&told.set)
+    staging.whole(host(1), boot, told.sum(), at(0)).map(|(set, _)| set) == Some(&told.set())
 }
 
 // All slices, one after the other → whole with the last. One changes, and one is empty now → whole
@@ -49,6 +49,13 @@ fn whole_when_all_is_said() {
     assert!(is_whole(&mut staging, 4, &told));
     say(&mut staging, 4, &told, &[2]);
     assert!(is_whole(&mut staging, 4, &told), "said twice");
+    let same = |staging: &mut Staging| staging.whole(host(1), 4, told.sum(), at(0)).unwrap().1;
+    assert!(same(&mut staging));
+    let emptied = (Slice { bits: 3, index: 2 }, Vec::new());
+    staging.part(host(1), 4, emptied.0, &emptied.1);
+    assert!(!is_whole(&mut staging, 4, &told));
+    say(&mut staging, 4, &told, &[2]);
+    assert!(same(&mut staging), "in between it was not whole");
 
     let mut other = set(300);
     let emptied = index(addr(0), 3);

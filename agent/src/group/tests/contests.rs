@@ -130,3 +130,35 @@ fn a_hand_over_that_is_crossed() {
         assert_eq!(bench.serves(9), kept, "{from} {state:?} {epoch}");
     }
 }
+
+// A host that is not in sight says a part of its lists, with this state and epoch → an address that
+// it serves later than this host is given up at once, without the rest; a hand-over, one that it
+// lets go of, and one under the same epoch wait for the whole.
+#[test]
+fn yields_to_a_part() {
+    for (state, epoch, stays) in [
+        (Online, 5, false),
+        (Acquiring, 5, false),
+        (Online, 4, true),
+        (Online, 3, true),
+        (Releasing, 5, true),
+        (Prepared, 5, true),
+        (Preparing, 5, true),
+    ] {
+        let mut bench = calm();
+        let listed = |n, served| Listed {
+            address: addr(n),
+            preferred: false,
+            refused: false,
+            served: Some(served),
+        };
+        let entries = vec![listed(7, (Online, 9)), listed(9, (state, epoch))];
+        let slice = Slice { bits: 0, index: 0 };
+        let actions = bench.hear(4, Body::Part(Part::Lists(slice, entries)));
+        assert_eq!((bench.serves(8), bench.serves(9)), (true, stays), "{state:?} {epoch}");
+        let fenced = position(&actions, |a| *a == Action::Fence(vec![addr(9)]));
+        let told = position(&actions, |a| matches!(a, Action::Heartbeat { .. }));
+        assert_eq!((fenced.is_some(), told.is_some()), (!stays, !stays));
+        assert!(stays || fenced < told, "withdrawn before it is conceded");
+    }
+}

@@ -296,3 +296,29 @@ fn opens_when_it_knows_what_others_have() {
         assert_eq!(state(&bench), expected, "{pass}");
     }
 }
+
+// What was received until then has been handed in, at a tick after host 1 has been silent for the
+// timeout → it is dead only if that was after the timeout, too; and it holds for one tick.
+#[test]
+fn judged_by_what_was_heard() {
+    for (heard, dead) in [(None, true), (Some(T), true), (Some(T - 1), false), (Some(0), false)] {
+        let mut bench = Bench::member(settings(), true);
+        bench.hear(1, heartbeat(leader_info()));
+        let begun = bench.now;
+        // Ticks of its own, lest it takes the silence for a pause.
+        while bench.now < begun + T - 1 {
+            bench.now += 1;
+            bench.give(Event::Tick);
+        }
+        bench.now = begun + T + H - 1;
+        let gone = |actions: &[Action]| {
+            reports(actions).iter().any(|r| matches!(r, Report::HostDown { .. }))
+        };
+        if let Some(heard) = heard {
+            assert_eq!(bench.give(Event::HeardUntil(at(begun + heard))), []);
+        }
+        let seen = gone(&bench.give(Event::Tick));
+        assert_eq!(seen, dead, "{heard:?}");
+        assert_eq!(gone(&bench.give(Event::Tick)), !dead);
+    }
+}

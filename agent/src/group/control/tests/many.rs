@@ -23,14 +23,17 @@ fn so_many_go_in_one_turn() {
     }
     let mut served = info(&[]);
     for (turn, expected) in [1_024, 1_024, 1_024, 1_024, 904].into_iter().enumerate() {
-        let given = acquired(&leader.decide(at(0)));
+        let decisions = if turn == 0 { leader.decide(at(0)) } else { leader.go_on() };
+        let given = acquired(&decisions);
         assert_eq!((given.len(), leader.control.unfinished()), (expected, turn < 4));
         let online = |&address: &IpAddr| Served { address, state: AddressState::Online, epoch: 1 };
         served.served.extend(given.iter().map(online));
         leader.hear(vec![(2, served.clone()), (3, info(&[]))]);
     }
     assert_eq!(leader.decide(at(0)), []);
-    assert!(!leader.control.unfinished());
+    while leader.control.unfinished() {
+        assert_eq!(leader.go_on(), []);
+    }
 }
 
 // A host with 5,000 leaves → as many are to be handed over in one turn; each is handed over for the
@@ -48,7 +51,7 @@ fn a_host_with_many_leaves() {
         let served = left.iter().map(online).collect();
         let leaving = HostInfo { phase: Phase::Leaving, served, ..info(&[]) };
         leader.hear(vec![(2, leaving), (3, taker.clone())]);
-        let decisions = leader.decide(at(0));
+        let decisions = if taker.served.is_empty() { leader.decide(at(0)) } else { leader.go_on() };
         let given = acquired(&decisions);
         assert_eq!(given.len(), left.len().min(1_024));
         assert_eq!(leader.control.unfinished(), given.len() < left.len());
@@ -57,5 +60,35 @@ fn a_host_with_many_leaves() {
         left.retain(|address| !given.contains(address));
         let online = |&address: &IpAddr| Served { address, state: AddressState::Online, epoch: 2 };
         taker.served.extend(given.iter().map(online));
+    }
+}
+
+// 5,000 are looked at, of which none wants anything: 2,048 in a turn. One that is behind them, or
+// before, comes to want a host meanwhile → it is given one when it is looked at, in this sweep or
+// in the next, which follows at once; that one is the last.
+#[test]
+fn looked_at_in_turn() {
+    for (wanting, turn) in [(4_500, 2), (2_500, 4), (10, 3)] {
+        let mut leader = Leader::new(Vec::new());
+        let online = |n| Served { address: numbered(n), state: AddressState::Online, epoch: 1 };
+        let all = HostInfo { served: (0..MANY).map(online).collect(), ..info(&[]) };
+        let few = HostInfo {
+            served: (0..MANY).filter(|&n| n != wanting).map(online).collect(),
+            ..info(&[])
+        };
+        for n in 0..MANY {
+            leader.database.claim(numbered(n), None, at(0), |_| true);
+        }
+        leader.hear(vec![(2, all)]);
+        assert_eq!(leader.decide(at(0)), []);
+        assert_eq!(leader.go_on(), []);
+        leader.hear(vec![(2, few)]);
+        let mut given = vec![acquired(&leader.decide(at(0)))];
+        while leader.control.unfinished() {
+            given.push(acquired(&leader.go_on()));
+        }
+        let at_turn = given.iter().position(|some| some.contains(&numbered(wanting)));
+        assert_eq!(at_turn.map(|n| n + 2), Some(turn), "{wanting}");
+        assert_eq!(given.len(), 1 + 3, "{wanting}");
     }
 }
