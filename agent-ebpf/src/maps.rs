@@ -27,12 +27,13 @@ static FILTER: Array<FilterWord, { FILTER_WORDS as usize }> = Array::new();
 #[btf_map]
 static LEASES: Array<Lease, { MAX_GROUPS as usize }> = Array::new();
 
-/// Not preallocated: that would cost 2 MB or more for each CPU, and only the agent inserts.
+/// Not preallocated: that would cost 2 MB or more for each CPU, and only the agent inserts. Besides
+/// those of its addresses it may make as many entries for others beforehand.
 #[btf_map]
 static TRAFFIC: PerCpuHashMap<
     ServiceKey,
     Traffic,
-    { MAX_ADDRESSES as usize },
+    { 2 * MAX_ADDRESSES as usize },
     { BPF_F_NO_PREALLOC as usize },
 > = PerCpuHashMap::new();
 

@@ -53,6 +53,20 @@ pub trait DataPlane: Send {
         self.fence_all(addresses)
     }
 
+    /// Makes what takes time of opening these, whoever has them now, as far as there is room for it.
+    /// Nothing is answered for, dropped or let through by that.
+    ///
+    /// # Errors
+    /// Not all of it is made; it is when they are opened.
+    fn count_beforehand(&mut self, _addresses: &[IpAddr]) -> Result<(), DataPlaneError> {
+        Ok(())
+    }
+
+    /// Whether opening this address takes no longer than a write.
+    fn is_prepared(&self, _address: IpAddr) -> bool {
+        true
+    }
+
     /// Answer for this address while the lease lives.
     ///
     /// # Errors

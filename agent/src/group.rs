@@ -222,17 +222,14 @@ impl Group {
         if self.stopped {
             return out;
         }
-        match event {
+        if let Event::Measured { address, epoch } = event {
             // Nothing hangs on it but what is reported.
-            Event::Measured { address, epoch } => {
-                self.holdings.measured(now, address, epoch, &mut out);
-                return out;
-            }
-            Event::HeardUntil(at) => {
-                self.heard_until = Some(at);
-                return out;
-            }
-            _ => {}
+            self.holdings.measured(now, address, epoch, &mut out);
+            return out;
+        }
+        if let Event::HeardUntil(at) = event {
+            self.heard_until = Some(at);
+            return out;
         }
         self.keep_pace(now);
         self.begin_turn(now, &mut out);

@@ -8,6 +8,7 @@
 //! | the shared runtime | scripts, netlink, tests, loads, reports, name service |
 
 pub mod change;
+mod counters;
 pub mod dns;
 pub mod driver;
 pub mod link;
@@ -182,10 +183,14 @@ fn announcer(group: &checked::Group) -> Result<Announcer, AnnounceError> {
     Announcer::start(&group.service_interface, routes)
 }
 
-/// Puts the group's addresses in place beforehand, where that is wanted.
+/// Puts the group's addresses in place beforehand, where that is wanted, and else what takes long of
+/// it where there are many.
 fn arm(group: &checked::Group, runtime: &Handle, inbox: &SyncSender<Input>, addresses: Addresses) {
+    let (name, inbox) = (group.settings.name.clone(), inbox.clone());
     if matches!(group.address_mode, AddressMode::Route { prearm: true }) {
-        runtime.spawn(prearm::run(group.settings.name.clone(), inbox.clone(), addresses));
+        runtime.spawn(prearm::run(name, inbox, addresses));
+    } else {
+        runtime.spawn(counters::run(name, inbox));
     }
 }
 

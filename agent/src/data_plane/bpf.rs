@@ -15,13 +15,18 @@ mod mount;
 mod plane;
 mod proof;
 
+use std::collections::HashSet;
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
-use aya::maps::{Map, MapError};
+use aya::maps::{Map, MapData, MapError};
 use aya::{Ebpf, EbpfLoader};
-use rais_common::maps::{Lease, MAX_GROUPS, SCHEMA, STATE_FENCED, STATE_LEFT, ServiceEntry};
+use rais_common::maps::{
+    Lease, MAX_GROUPS, SCHEMA, STATE_FENCED, STATE_LEFT, ServiceEntry, ServiceKey,
+};
 
 pub use attach::Attachment;
 pub use conflicts::{Conflict, Conflicts};
@@ -56,6 +61,8 @@ pub struct Stale {
 pub struct BpfPlane {
     dir: PathBuf,
     users: Users,
+    /// Counters that were made beforehand.
+    spares: Arc<AtomicU32>,
 }
 
 impl BpfPlane {
@@ -94,7 +101,7 @@ impl BpfPlane {
 
     /// The place for this version of the layouts.
     fn at(bpf_dir: &Path) -> Self {
-        Self { dir: schema_dir(bpf_dir), users: Users::default() }
+        Self { dir: schema_dir(bpf_dir), users: Users::default(), spares: Arc::default() }
     }
 
     /// Refuses an interface that runs an XDP program of somebody else's. Changes nothing.
@@ -136,6 +143,7 @@ impl BpfPlane {
         let entries: Vec<_> = addresses.iter().collect::<Result<_, _>>().map_err(fail)?;
         let keys: Vec<_> = entries.iter().map(|(key, _)| *key).collect();
         self.filter()?.take_over(&keys).map_err(fail)?;
+        self.uncount_others(&keys).map_err(fail)?;
         let mut stale = Vec::with_capacity(entries.len());
         let now = clock::now().as_nanos();
         for (key, entry) in entries {
@@ -148,6 +156,16 @@ impl BpfPlane {
         }
         stale.sort_unstable();
         Ok(stale)
+    }
+
+    /// Removes the counters that an agent before this one had made beforehand.
+    fn uncount_others(&self, keys: &[ServiceKey]) -> Result<(), MapError> {
+        let map = MapData::from_pin(self.dir.join("TRAFFIC"))?;
+        let mut traffic = TrafficMap::try_from(Map::PerCpuHashMap(map))?;
+        let kept: HashSet<&ServiceKey> = keys.iter().collect();
+        let counted: Vec<ServiceKey> = traffic.keys().collect::<Result<_, _>>()?;
+        let mut others = counted.into_iter().filter(|key| !kept.contains(key));
+        others.try_for_each(|key| plane::gone(traffic.remove(&key)))
     }
 
     /// Removes the entries of addresses that are off their interfaces. What has no entry is fine.
@@ -184,7 +202,7 @@ impl BpfPlane {
     /// # Errors
     /// The maps cannot be opened.
     pub fn group(&self, slot: u32, interface: &Interface) -> Result<GroupPlane, BpfError> {
-        GroupPlane::new(&self.dir, slot, interface, self.filter()?)
+        GroupPlane::new(&self.dir, slot, interface, self.filter()?, Arc::clone(&self.spares))
     }
 
     /// Traffic, lease and counters of the group in `slot`, for reading on another thread.

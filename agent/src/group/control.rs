@@ -18,6 +18,7 @@
 //! by its own heartbeat, that it took the order or never will.
 
 mod handover;
+mod sweep;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -37,6 +38,8 @@ use super::{
     AddressState, Balance, Failback, HostId, HostInfo, MoveRefusal, MoveRequest, Phase, Placement,
     Reason,
 };
+
+use sweep::Sweep;
 
 /// A host as the leader sees it, itself included.
 #[derive(Clone, Debug)]
@@ -169,39 +172,6 @@ pub(super) struct Control {
     sweep: Sweep,
 }
 
-/// How far the leader has come with the addresses of the group, of which it takes some at a time.
-#[derive(Clone, Copy, Debug, Default, Hash)]
-struct Sweep {
-    /// The first of those that are still to come; none: it begins anew.
-    next: Option<IpAddr>,
-    /// Something has changed since it began: it is to begin anew at its end.
-    again: bool,
-    /// There is more to look at than the last turn had room for.
-    unfinished: bool,
-    /// It has brought about a decision.
-    decided: bool,
-}
-
-impl Sweep {
-    /// A turn begins. `anew`: something has changed since the last one.
-    fn begin(&mut self, anew: bool) {
-        if self.next.is_none() {
-            *self = Self::default();
-        } else {
-            self.again |= anew;
-        }
-    }
-
-    /// A turn has come as far as this; to the end (none). Whether everything was looked at.
-    fn end(&mut self, next: Option<IpAddr>, decided: bool) -> bool {
-        self.next = next;
-        self.decided |= decided;
-        let done = next.is_none();
-        self.unfinished = !done || std::mem::take(&mut self.again);
-        done
-    }
-}
-
 impl Control {
     /// Another host leads, or this one again: starts from nothing but the orders that may still be
     /// on their way. A host that led for an instant only in between has not stopped them.
@@ -226,7 +196,7 @@ impl Control {
 
     /// There was more to decide than is decided in one turn.
     pub const fn unfinished(&self) -> bool {
-        self.sweep.unfinished
+        self.sweep.is_unfinished()
     }
 
     /// One decision at most for each address; of very many addresses, for some. `anew`: something
@@ -238,7 +208,7 @@ impl Control {
         random: &mut Random,
     ) -> Vec<Decision> {
         self.sweep.begin(anew);
-        let table = Table::some(situation, self.sweep.next, LOOKED_AT);
+        let table = Table::some(situation, self.sweep.next(), LOOKED_AT);
         self.take_note(situation, &table);
         let mut tally = Tally::new(situation, self.promised(situation));
         let mut decisions = Vec::new();
@@ -281,7 +251,7 @@ impl Control {
     ) -> Option<(Shift, Reason)> {
         let under_way =
             |control: &Self| !(control.pending.is_empty() && control.waiting.is_empty());
-        let mut moving = self.sweep.decided || under_way(self);
+        let mut moving = self.sweep.has_decided() || under_way(self);
         // Where something is under way nothing is looked for.
         let all = if moving || table.span() == ALL { table } else { Table::new(situation) };
         if all.span() == ALL {

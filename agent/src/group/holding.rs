@@ -19,6 +19,7 @@
 
 mod announcing;
 mod handover;
+mod listing;
 mod overdue;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,7 +30,7 @@ use rais_common::time::Time;
 
 use super::phases::{ChangePhase, Stopwatch};
 use super::refusal::Refusals;
-use super::{Action, AddressScript, AddressState, HostId, Reason, Report, Served, Settings};
+use super::{Action, AddressScript, AddressState, HostId, Reason, Report, Settings};
 
 pub(super) use handover::Partner;
 
@@ -216,44 +217,9 @@ impl Holdings {
         self.held.contains_key(&address)
     }
 
-    /// Something is listed.
-    pub fn any_listed(&self) -> bool {
-        self.held.values().any(Holding::is_listed)
-    }
-
-    /// What the heartbeat lists, ascending by address.
-    pub fn served(&self) -> Vec<Served> {
-        self.held
-            .iter()
-            .filter_map(|(&address, h)| Some(Served { address, state: h.state()?, epoch: h.epoch }))
-            .collect()
-    }
-
-    /// What the heartbeat lists of an address: its state and its epoch.
-    pub fn listed_as(&self, address: IpAddr) -> Option<(AddressState, u64)> {
-        let holding = self.held.get(&address)?;
-        Some((holding.state()?, holding.epoch))
-    }
-
-    /// The epoch an address is listed under.
-    pub fn epoch(&self, address: IpAddr) -> Option<u64> {
-        self.held.get(&address).filter(|h| h.is_listed()).map(|h| h.epoch)
-    }
-
     /// Addresses not to be assigned to this host now.
     pub fn refused(&self, now: Time) -> Vec<IpAddr> {
         self.refused.at(now)
-    }
-
-    /// Addresses of which what is listed may have changed since the last call.
-    pub fn take_changed(&mut self) -> BTreeSet<IpAddr> {
-        std::mem::take(&mut self.changed)
-    }
-
-    /// What has come to be online since the last call, with its epoch.
-    pub fn take_online(&mut self) -> Vec<(IpAddr, u64)> {
-        let online = std::mem::take(&mut self.online).into_iter();
-        online.filter_map(|address| Some((address, self.epoch(address)?))).collect()
     }
 
     /// Takes an address on. It must not be listed yet.
@@ -587,10 +553,6 @@ impl Holdings {
                 out.push(Action::Measure { address, epoch });
             }
         }
-    }
-
-    fn listed(&self) -> Vec<IpAddr> {
-        self.held.iter().filter(|(_, h)| h.is_listed()).map(|(&address, _)| address).collect()
     }
 
     fn is_at(&self, address: IpAddr, epoch: u64, stage: Stage) -> bool {

@@ -199,8 +199,8 @@ impl Group {
             let awaits = self.holdings.awaited(address).is_some();
             !goes && !awaits && self.holdings.epoch(address).is_some_and(|own| own < epoch)
         };
-        let lost = entries.iter().filter(later).map(|listed| listed.address).collect();
-        self.holdings.withdraw(now, lost, Reason::Superseded, out);
+        let superseded = entries.iter().filter(later).map(|listed| listed.address).collect();
+        self.holdings.withdraw(now, superseded, Reason::Superseded, out);
     }
 
     /// Announces again what `source` listed too and does not list any more.

@@ -38,10 +38,10 @@ use rais_common::time::Time;
 /// whoever brought it; the sender repeats what matters.
 const INBOX: usize = 4_096;
 
-/// Most addresses whose results the group is told at once: of those that were prepared, and of
-/// others, for each of which the kernel first makes counters when they are opened.
+/// Most addresses whose results the group is told at once. One whose counters the kernel first makes
+/// when it is opened counts for several.
 const AT_ONCE: usize = 512;
-const AT_ONCE_UNPREPARED: usize = 128;
+const UNPREPARED: usize = 16;
 
 /// So many addresses are announced for each millisecond of a lease.
 const ANNOUNCED: usize = 64;
@@ -73,6 +73,9 @@ pub enum Input {
     /// These are to be given routes on this host, whether it has them or not. The answer: those
     /// that may be given one now, or why none may.
     FenceBeforehand(Vec<IpAddr>, oneshot::Sender<Result<Vec<IpAddr>, String>>),
+    /// The counters of these are to be made, whoever has them. The answer: they are, as far as there
+    /// is room for them, or why not.
+    CountBeforehand(Vec<IpAddr>, oneshot::Sender<Result<(), String>>),
     /// These have their routes.
     Routed(Vec<IpAddr>),
     /// The operator has changed the configuration.
@@ -147,6 +150,8 @@ pub struct Waiting {
     /// What came of things that were done at once, for so many addresses that heartbeats go
     /// between.
     later: VecDeque<Vec<Event>>,
+    /// For how many addresses the last of them count.
+    last_counts_for: usize,
     /// What is to be announced: as many at a time as leave while the lease lives.
     announcing: VecDeque<IpAddr>,
 }
@@ -203,11 +208,15 @@ impl Driver {
 
     /// Has the group told a little later.
     fn tell_later(&mut self, event: Event) {
-        let prepared = !self.waiting.armed.is_empty();
-        let most = if prepared { AT_ONCE } else { AT_ONCE_UNPREPARED };
-        match self.waiting.later.back_mut().filter(|events| events.len() < most) {
-            Some(events) => events.push(event),
-            None => self.waiting.later.push_back(vec![event]),
+        let unprepared = |plane: &dyn DataPlane| matches!(event, Event::Configured { address, .. } if !plane.is_prepared(address));
+        let counts_for = if unprepared(self.plane.as_ref()) { UNPREPARED } else { 1 };
+        let Waiting { later, last_counts_for: last, .. } = &mut self.waiting;
+        if let Some(events) = later.back_mut().filter(|_| *last + counts_for <= AT_ONCE) {
+            events.push(event);
+            *last += counts_for;
+        } else {
+            later.push_back(vec![event]);
+            *last = counts_for;
         }
     }
 
@@ -245,6 +254,11 @@ impl Driver {
                 let (group, plane) = (&self.group, self.plane.as_mut());
                 let fenced = self.waiting.armed.fence(&addresses, |a| group.has(a), plane);
                 reply.send(fenced.map_err(|error| error.to_string())).ok();
+                true
+            }
+            Input::CountBeforehand(addresses, reply) => {
+                let made = self.plane.count_beforehand(&addresses);
+                reply.send(made.map_err(|error| error.to_string())).ok();
                 true
             }
             Input::Routed(addresses) => {

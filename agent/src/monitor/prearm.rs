@@ -37,7 +37,7 @@ pub(super) async fn run(group: String, inbox: SyncSender<Input>, addresses: Addr
     }
 }
 
-enum Trouble {
+pub(super) enum Trouble {
     /// The driver has ended.
     Over,
     Failed(String),
@@ -72,7 +72,8 @@ async fn arm(
     Ok(())
 }
 
-async fn ask<T>(
+/// Asks the driver.
+pub(super) async fn ask<T>(
     inbox: &SyncSender<Input>,
     question: impl FnOnce(oneshot::Sender<T>) -> Input,
 ) -> Result<T, Trouble> {

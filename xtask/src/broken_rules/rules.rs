@@ -219,12 +219,18 @@ const ORDERS: [Rule; 14] = [
 ];
 
 /// Holding addresses, and giving them up.
-const HOLDINGS: [Rule; 9] = [
+const HOLDINGS: [Rule; 10] = [
     rule(
         "a higher epoch elsewhere is ignored",
         LISTENING,
         "        self.holdings.withdraw(now, lost, Reason::Superseded, out);",
         "        lost.clear();",
+    ),
+    rule(
+        "a higher epoch in a part of another's lists is ignored",
+        LISTENING,
+        "        self.holdings.withdraw(now, superseded, Reason::Superseded, out);",
+        "        let _: Vec<IpAddr> = superseded;\n        let _ = (now, out);",
     ),
     rule(
         "an address is opened although another host lists it",

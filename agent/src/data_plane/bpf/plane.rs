@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap};
 use rais_common::maps::{
-    Counters, Lease, STATE_FENCED, STATE_FORWARDED, STATE_LEFT, STATE_OPEN, STATE_STAGED,
-    ServiceEntry, ServiceKey, Traffic, mapped,
+    Counters, Lease, MAX_ADDRESSES, STATE_FENCED, STATE_FORWARDED, STATE_LEFT, STATE_OPEN,
+    STATE_STAGED, ServiceEntry, ServiceKey, Traffic, mapped,
 };
 use rais_common::time::Time;
 
@@ -73,6 +75,10 @@ pub struct GroupPlane {
     cpus: usize,
     /// What has an entry in `TRAFFIC`.
     counted: HashSet<ServiceKey>,
+    /// What keeps it, whoever has the address.
+    spare: HashSet<ServiceKey>,
+    /// How many do, of all groups.
+    spares: Arc<AtomicU32>,
 }
 
 /// Most entries written with one system call: with many CPUs, those of `TRAFFIC` are long.
@@ -85,6 +91,7 @@ impl GroupPlane {
         slot: u32,
         interface: &Interface,
         filter: Filter,
+        spares: Arc<AtomicU32>,
     ) -> Result<Self, BpfError> {
         Ok(Self {
             slot,
@@ -99,6 +106,8 @@ impl GroupPlane {
             cpus: aya::util::nr_cpus()
                 .map_err(|(_, error)| BpfError::new("counting the CPUs".to_owned(), error))?,
             counted: HashSet::new(),
+            spare: HashSet::new(),
+            spares,
         })
     }
 
@@ -144,6 +153,27 @@ impl GroupPlane {
             Stopped { at, ..stopped }
         })
     }
+
+    /// Counts anew what keeps its entry.
+    fn zero(&mut self, key: ServiceKey) -> Result<(), MapError> {
+        let zero = vec![Traffic::default(); self.cpus];
+        let written = batch::update_per_cpu(&self.many_traffic, &[key], &zero, self.cpus);
+        written.map_err(|stopped| MapError::IoError(stopped.error))
+    }
+}
+
+impl Drop for GroupPlane {
+    /// What nobody has is counted no more. An agent that does not come to this leaves it to the
+    /// next one ([`BpfPlane::take_over`](super::BpfPlane::take_over)).
+    fn drop(&mut self) {
+        for key in &self.spare {
+            if let Err(error) = gone(self.traffic.remove(key)) {
+                tracing::debug!("removing the counters of {}: {error}", address(key));
+            }
+        }
+        let count = u32::try_from(self.spare.len()).unwrap_or(u32::MAX);
+        self.spares.fetch_sub(count, Ordering::Relaxed);
+    }
 }
 
 impl DataPlane for GroupPlane {
@@ -165,6 +195,28 @@ impl DataPlane for GroupPlane {
         self.fence_all(addresses)?;
         let counted = self.count_from_now(addresses);
         counted.map_err(|stopped| stopped_at("count traffic of", addresses, stopped).1)
+    }
+
+    /// The entries of `TRAFFIC`, for so many addresses of all groups that there is room for as many
+    /// others.
+    fn count_beforehand(&mut self, addresses: &[IpAddr]) -> Result<(), DataPlaneError> {
+        let keys = addresses.iter().map(|&a| (a, key(a, self.ifindex)));
+        let new: Vec<_> = keys.filter(|(_, key)| !self.spare.contains(key)).collect();
+        let count = u32::try_from(new.len()).unwrap_or(u32::MAX);
+        let room =
+            |spares: u32| spares.checked_add(count).filter(|&spares| spares <= MAX_ADDRESSES);
+        let took = self.spares.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room);
+        if took.is_err() {
+            return Ok(());
+        }
+        let (addresses, keys): (Vec<IpAddr>, Vec<ServiceKey>) = new.into_iter().unzip();
+        self.spare.extend(keys);
+        let counted = self.count_from_now(&addresses);
+        counted.map_err(|stopped| stopped_at("count traffic of", &addresses, stopped).1)
+    }
+
+    fn is_prepared(&self, address: IpAddr) -> bool {
+        self.counted.contains(&key(address, self.ifindex))
     }
 
     fn open_all(&mut self, addresses: &[IpAddr]) -> Result<(), (usize, DataPlaneError)> {
@@ -198,8 +250,13 @@ impl DataPlane for GroupPlane {
     fn forget(&mut self, address: IpAddr) -> Result<(), DataPlaneError> {
         let key = key(address, self.ifindex);
         gone(self.addresses.remove(&key)).map_err(|error| failed("forget", address, error))?;
-        self.counted.remove(&key);
-        gone(self.traffic.remove(&key))
+        let uncounted = if self.spare.contains(&key) {
+            self.zero(key)
+        } else {
+            self.counted.remove(&key);
+            gone(self.traffic.remove(&key))
+        };
+        uncounted
             .and_then(|()| self.filter.remove(key))
             .map_err(|error| failed("forget", address, error))
     }

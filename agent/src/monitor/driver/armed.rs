@@ -34,11 +34,6 @@ impl Armed {
         Ok(free)
     }
 
-    /// Nothing is prepared.
-    pub(super) fn is_empty(&self) -> bool {
-        self.fenced.is_empty()
-    }
-
     /// The routes of these are in place.
     pub(super) fn routed(&mut self, addresses: Vec<IpAddr>) {
         self.routed.extend(addresses);
