@@ -6,14 +6,17 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
+use std::time::Duration;
 
-use aya::maps::{HashMap, Map, MapData, PerCpuHashMap, PerCpuValues};
+use aya::maps::{HashMap, Map, MapData, MapError, PerCpuHashMap, PerCpuValues};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use rais::config::checked::Interface;
 use rais::data_plane::DataPlane;
 use rais::data_plane::bpf::{BpfPlane, Stale};
 use rais_common::maps::{MAX_ADDRESSES, ServiceEntry, ServiceKey, Traffic};
+use rais_common::time::Time;
+use rais_tests::wait;
 
 const DIR: &str = "/mnt/bpf";
 const IFINDEX: u32 = 77;
@@ -123,12 +126,58 @@ fn as_far_as_there_is_room() {
         second.count_beforehand(&all).unwrap();
         assert_eq!(counted(), set(&[v6(1), v6(2)]));
         drop(first);
-        second.count_beforehand(&all).unwrap();
+        wait::until("memory for counters", Duration::from_mins(1), || {
+            Ok(second.count_beforehand(&all).ok())
+        })
+        .unwrap();
         assert_eq!(counted().len(), all.len());
         // And as many can be held besides.
         let others: Vec<IpAddr> = (0..u16::MAX).map(v6).collect();
         second.open_all(&others).unwrap();
-        assert_eq!(counted().len(), all.len() + others.len());
+        assert_eq!(held().len(), others.len());
+        wait::until("all to be counted", Duration::from_mins(1), || {
+            second.lease(Time::from_nanos(1))?;
+            Ok((counted().len() == all.len() + others.len()).then_some(()))
+        })
+        .unwrap();
+    });
+}
+
+// The kernel has no room for counters of more addresses → what is opened is answered for all the
+// same, and counted from the first lease after there is room again.
+#[test]
+fn counted_later() {
+    alone(|plane| {
+        let mut map = traffic();
+        let cpus = aya::util::nr_cpus().unwrap();
+        let zero = || PerCpuValues::try_from(vec![Traffic::default(); cpus]).unwrap();
+        // It says so too where it has no memory at hand, and goes on to make some.
+        let full = |error: &MapError| {
+            matches!(error, MapError::SyscallError(e)
+            if e.io_error.raw_os_error() == Some(nix::libc::E2BIG))
+        };
+        for n in 0.. {
+            let mut inserted = || map.insert(key(v4(n)), zero(), 0);
+            let done = wait::until("memory for counters", Duration::from_mins(1), || {
+                let inserted = inserted();
+                let full = inserted.as_ref().is_err_and(full);
+                Ok((inserted.is_ok() || full).then_some(full))
+            });
+            if done.unwrap() {
+                break;
+            }
+        }
+        let mut group = plane.group(0, &interface()).unwrap();
+        group.open_all(&[v6(1), v6(2)]).unwrap();
+        group.lease(Time::from_nanos(1)).unwrap();
+        assert_eq!(held(), set(&[v6(1), v6(2)]));
+        assert!(counted().is_disjoint(&held()));
+        (0..10).for_each(|n| map.remove(&key(v4(n))).unwrap());
+        wait::until("its traffic to be counted", Duration::from_mins(1), || {
+            group.lease(Time::from_nanos(1))?;
+            Ok(counted().is_superset(&held()).then_some(()))
+        })
+        .unwrap();
     });
 }
 

@@ -1,6 +1,6 @@
 //! One group's handles on the maps: the driver's to write, anybody's to read.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -75,7 +75,9 @@ pub struct GroupPlane {
     cpus: usize,
     /// What has an entry in `TRAFFIC`.
     counted: HashSet<ServiceKey>,
-    /// What keeps it, whoever has the address.
+    /// What is open or about to be, and has none for want of memory.
+    uncounted: BTreeSet<ServiceKey>,
+    /// What keeps its entry, whoever has the address.
     spare: HashSet<ServiceKey>,
     /// How many do, of all groups.
     spares: Arc<AtomicU32>,
@@ -83,6 +85,9 @@ pub struct GroupPlane {
 
 /// Most entries written with one system call: with many CPUs, those of `TRAFFIC` are long.
 const AT_ONCE: usize = 1_024;
+
+/// So many entries of `TRAFFIC` that there was no memory for are tried again with each lease.
+const COUNTED_LATER: usize = 32;
 
 impl GroupPlane {
     /// The group in `slot` of `LEASES`, on `interface`.
@@ -106,6 +111,7 @@ impl GroupPlane {
             cpus: aya::util::nr_cpus()
                 .map_err(|(_, error)| BpfError::new("counting the CPUs".to_owned(), error))?,
             counted: HashSet::new(),
+            uncounted: BTreeSet::new(),
             spare: HashSet::new(),
             spares,
         })
@@ -154,6 +160,30 @@ impl GroupPlane {
         })
     }
 
+    /// As [`count_from_now`](Self::count_from_now). What cannot be counted now is tried again with
+    /// each lease: the kernel has memory for some of these entries at once, and makes more ready in
+    /// the background.
+    fn count_or_later(&mut self, addresses: &[IpAddr]) {
+        let Err(stopped) = self.count_from_now(addresses) else { return };
+        if self.uncounted.is_empty() {
+            tracing::warn!("some traffic is not counted for now: {}", stopped.error);
+        }
+        let keys = addresses.iter().map(|&a| key(a, self.ifindex));
+        self.uncounted.extend(keys.filter(|key| !self.counted.contains(key)));
+    }
+
+    /// Counts some of what could not be counted before.
+    fn count_some(&mut self) {
+        if self.uncounted.is_empty() {
+            return;
+        }
+        let some: Vec<IpAddr> = self.uncounted.iter().take(COUNTED_LATER).map(address).collect();
+        // Tried again with the next lease.
+        drop(self.count_from_now(&some));
+        let counted = &self.counted;
+        self.uncounted.retain(|key| !counted.contains(key));
+    }
+
     /// Counts anew what keeps its entry.
     fn zero(&mut self, key: ServiceKey) -> Result<(), MapError> {
         let zero = vec![Traffic::default(); self.cpus];
@@ -193,8 +223,8 @@ impl DataPlane for GroupPlane {
     /// A new entry of `TRAFFIC` takes the kernel 18 us, one that is there a quarter of one.
     fn prepare(&mut self, addresses: &[IpAddr]) -> Result<(), DataPlaneError> {
         self.fence_all(addresses)?;
-        let counted = self.count_from_now(addresses);
-        counted.map_err(|stopped| stopped_at("count traffic of", addresses, stopped).1)
+        self.count_or_later(addresses);
+        Ok(())
     }
 
     /// The entries of `TRAFFIC`, for so many addresses of all groups that there is room for as many
@@ -209,9 +239,12 @@ impl DataPlane for GroupPlane {
         if took.is_err() {
             return Ok(());
         }
-        let (addresses, keys): (Vec<IpAddr>, Vec<ServiceKey>) = new.into_iter().unzip();
-        self.spare.extend(keys);
+        let (addresses, mut keys): (Vec<IpAddr>, Vec<ServiceKey>) = new.into_iter().unzip();
         let counted = self.count_from_now(&addresses);
+        keys.retain(|key| self.counted.contains(key));
+        let made = u32::try_from(keys.len()).unwrap_or(count);
+        self.spares.fetch_sub(count - made, Ordering::Relaxed);
+        self.spare.extend(keys);
         counted.map_err(|stopped| stopped_at("count traffic of", &addresses, stopped).1)
     }
 
@@ -220,17 +253,13 @@ impl DataPlane for GroupPlane {
     }
 
     fn open_all(&mut self, addresses: &[IpAddr]) -> Result<(), (usize, DataPlaneError)> {
-        let counted = self.count_from_now(addresses);
-        // What comes before is to be open.
-        let able = counted.as_ref().err().map_or(addresses.len(), |stopped| stopped.at);
-        let able = addresses.get(..able).unwrap_or_default();
-        self.put_all(able, STATE_OPEN).map_err(|stopped| stopped_at("open", able, stopped))?;
-        counted.map_err(|stopped| stopped_at("count traffic of", addresses, stopped))
+        self.count_or_later(addresses);
+        self.put_all(addresses, STATE_OPEN)
+            .map_err(|stopped| stopped_at("open", addresses, stopped))
     }
 
     fn stage(&mut self, address: IpAddr, from: [u8; 6]) -> Result<(), DataPlaneError> {
-        let counted = self.count_from_now(&[address]);
-        counted.map_err(|stopped| stopped_at("count traffic of", &[address], stopped).1)?;
+        self.count_or_later(&[address]);
         let entry = ServiceEntry { peer: from, ..self.entry(STATE_STAGED) };
         self.put_entry(address, entry).map_err(|error| failed("stage", address, error))
     }
@@ -250,6 +279,7 @@ impl DataPlane for GroupPlane {
     fn forget(&mut self, address: IpAddr) -> Result<(), DataPlaneError> {
         let key = key(address, self.ifindex);
         gone(self.addresses.remove(&key)).map_err(|error| failed("forget", address, error))?;
+        self.uncounted.remove(&key);
         let uncounted = if self.spare.contains(&key) {
             self.zero(key)
         } else {
@@ -267,7 +297,9 @@ impl DataPlane for GroupPlane {
                 what: format!("set the lease of slot {}", self.slot),
                 source: Box::new(error),
             }
-        })
+        })?;
+        self.count_some();
+        Ok(())
     }
 }
 
