@@ -137,11 +137,13 @@ impl Many {
     /// # Errors
     /// It does not.
     pub fn wait_online(&self, host: &Host) -> Result<()> {
+        let size = u32::try_from(self.count)?;
         wait::until("all addresses to be online", PATIENCE, || {
-            wait::pause(Duration::from_millis(100));
+            // The page has some lines for each address, and the agent has better things to do.
+            wait::pause(Duration::from_millis(100).max(Duration::from_micros(10) * size));
             let acquired = metric(host, "rais_host_addresses");
             let online = metric(host, "rais_address_state{");
-            let all = f64::from(u32::try_from(self.count)?);
+            let all = f64::from(size);
             // Each address has five states, one of which is 1.
             let online = online.map(|values| values.iter().sum::<f64>());
             Ok((acquired.is_ok_and(|a| a.contains(&all)) && online? >= all).then_some(()))
@@ -223,6 +225,8 @@ pub struct Beats {
     pub very_late: f64,
     /// Not sent, or too late.
     pub missed: f64,
+    /// How often the lease was lost.
+    pub lapsed: f64,
 }
 
 /// The heartbeats of a host.
@@ -242,6 +246,7 @@ pub fn beats(host: &Host) -> Result<Beats> {
         late: sent - within("0.005")?,
         very_late: sent - within("0.01")?,
         missed: one("rais_heartbeats_missed_total")?,
+        lapsed: one("rais_events_total{group=\"demo\",kind=\"lease-lapsed\"}")?,
     })
 }
 
@@ -249,7 +254,7 @@ pub fn beats(host: &Host) -> Result<Beats> {
 fn metric(host: &Host, name: &str) -> Result<Vec<f64>> {
     let address: SocketAddr = METRICS.parse()?;
     let mut stream = host.inside(|| TcpStream::connect(address))??;
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    stream.set_read_timeout(Some(Duration::from_mins(1)))?;
     stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n")?;
     let mut page = String::new();
     stream.read_to_string(&mut page)?;
