@@ -152,18 +152,28 @@ impl Addresses {
     /// [`AddressError::List`]
     pub async fn ours(&self, place: Place) -> Result<Vec<IpAddr>, AddressError> {
         let netlink = Arc::clone(&self.netlink);
-        let listed = self.runtime.spawn_blocking(move || {
-            let mut netlink = locked(&netlink);
-            let mut found = Vec::new();
-            for question in messages::questions(place) {
-                let all = netlink.dump(question)?;
-                found.extend(all.iter().filter_map(|message| messages::marked(place, message)));
-            }
-            Ok(found)
-        });
+        let listed = self.runtime.spawn_blocking(move || list(&mut locked(&netlink), place));
         let listed = listed.await.unwrap_or_else(|e| Err(io::Error::other(e.to_string())));
         listed.map_err(|source| AddressError::List { place, source })
     }
+}
+
+/// The addresses on the interface of this index that carry our mark, whichever process put them
+/// there, in the kernel's order. The thread that asks waits, and asks in its network namespace.
+///
+/// # Errors
+/// No socket, or what the kernel says.
+pub fn ours_on(ifindex: u32) -> io::Result<Vec<IpAddr>> {
+    list(&mut Exchange::open()?, Place::Interface(ifindex))
+}
+
+fn list(netlink: &mut Exchange, place: Place) -> io::Result<Vec<IpAddr>> {
+    let mut found = Vec::new();
+    for question in messages::questions(place) {
+        let all = netlink.dump(question)?;
+        found.extend(all.iter().filter_map(|message| messages::marked(place, message)));
+    }
+    Ok(found)
 }
 
 /// Addresses on one interface that go by themselves, changed by the thread that asks for it.

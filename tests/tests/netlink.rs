@@ -22,6 +22,7 @@ use rais::addresses::{AddressError, Addresses, Place};
 use rais::announce::{Announcer, ArpForm, PacketSocket, gratuitous_arp, neighbour_advertisement};
 use rais::clock;
 use rais::config::checked::{Interface, Scripts as ScriptFiles};
+use rais::config::facts::{Facts, Machine};
 use rais::group::{Event, HostId};
 use rais::monitor::scripts::{Job, Placing, Scripts, Surroundings};
 use rais_common::time::Time;
@@ -178,6 +179,35 @@ fn addresses_come_and_go_and_are_known_as_ours() {
                 Vec::<IpAddr>::new()
             );
         });
+    });
+}
+
+// Input: an interface with addresses of the operator's, one of them a host address, and others that
+// an agent has put there since. Output: its own ones only, whichever the kernel lists first.
+#[test]
+fn an_interfaces_own_addresses_are_those_of_the_operator() {
+    if !permitted() {
+        return;
+    }
+    let pair = Pair::new("own");
+    for own in ["192.0.2.1/24", "2001:db8::5/128 nodad", "2001:db8::1/64 nodad"] {
+        run(&format!("ip -n {} address add {own} dev eth0", pair.near));
+    }
+    Pair::within(&pair.near, || {
+        let own = || {
+            let mut addresses = Machine.interface("eth0").unwrap().addresses;
+            addresses.retain(|a| !matches!(a, IpAddr::V6(v6) if v6.is_unicast_link_local()));
+            addresses
+        };
+        let before = own();
+        assert_eq!(before, ["192.0.2.1", "2001:db8::1", "2001:db8::5"].map(ip));
+        let (runtime, index) = (runtime(), eth0().index);
+        let addresses = Addresses::connect(runtime.handle()).unwrap();
+        for address in [ip("192.0.2.101"), ip("2001:db8::101")] {
+            runtime.block_on(addresses.add(Place::Interface(index), address)).unwrap();
+            assert_eq!(own(), before);
+        }
+        assert!(pair.show().contains("2001:db8::101/128"));
     });
 }
 

@@ -92,7 +92,9 @@ pub struct Interface {
     pub index: u32,
     /// Its hardware address.
     pub mac: [u8; 6],
-    /// Its addresses, IPv4 before IPv6, in the kernel's order; link-local IPv6 ones last.
+    /// Its own addresses, IPv4 before IPv6, in the kernel's order; link-local IPv6 ones last.
+    /// Service addresses that an agent has put there, this one or one that was killed, are none:
+    /// of IPv6 addresses the kernel lists the latest first.
     pub addresses: Vec<IpAddr>,
 }
 

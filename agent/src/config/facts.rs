@@ -1,5 +1,6 @@
 //! What a configuration is checked against: this machine's interfaces and files.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::net::IpAddr;
@@ -13,6 +14,7 @@ use tokio_rustls::rustls::RootCertStore;
 use tokio_rustls::rustls::pki_types::{CertificateDer, pem::PemObject};
 
 use super::checked::{Interface, PressureResource};
+use crate::addresses;
 
 /// A key file is a line and perhaps a few of comment.
 const MAX_KEY_FILE: u64 = 64 << 10;
@@ -102,11 +104,13 @@ impl Facts for Machine {
             }
         })?;
         let all = getifaddrs().map_err(|errno| format!("interfaces: {}", errno.desc()))?;
+        let ours = addresses::ours_on(index).map_err(|e| format!("interface `{name}`: {e}"))?;
+        let ours = BTreeSet::from_iter(ours);
         let mut mac = None;
         let mut addresses = Vec::new();
         for entry in all.filter(|entry| entry.interface_name == name) {
             mac = mac.or_else(|| hardware_address(&entry));
-            addresses.extend(ip_address(&entry));
+            addresses.extend(ip_address(&entry).filter(|address| !ours.contains(address)));
         }
         addresses.sort_by_key(|address| match address {
             IpAddr::V4(_) => 0,
