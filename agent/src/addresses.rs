@@ -4,6 +4,7 @@
 //! there and be taken away after an agent that died.
 
 mod exchange;
+mod local;
 mod messages;
 
 use std::fmt;
@@ -111,13 +112,18 @@ impl Addresses {
     }
 
     /// Makes the changes, in this order; what came of each. They go to the kernel many at a time.
+    /// An address that is in place takes packets in: see [`local`].
     pub async fn apply(&self, changes: Vec<Change>) -> Vec<Result<(), AddressError>> {
         let lost: Vec<Change> = changes.clone();
         let netlink = Arc::clone(&self.netlink);
         let done = self.runtime.spawn_blocking(move || {
             let requests: Vec<_> = changes.iter().map(messages::request).collect();
             let answers = locked(&netlink).carry_out(&requests);
-            changes.iter().zip(answers).map(|(change, answer)| judge(change, answer)).collect()
+            let judged = changes.iter().zip(answers).map(|(change, answer)| judge(change, answer));
+            let judged: Vec<_> = judged.collect();
+            let done = changes.iter().zip(&judged).filter(|(_, result)| result.is_ok());
+            local::wait(&netlink, done.map(|(change, _)| change));
+            judged
         });
         // The runtime ends, or a defect of ours.
         done.await.unwrap_or_else(|e| {

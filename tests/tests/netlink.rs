@@ -14,11 +14,12 @@ use std::net::{IpAddr, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns};
-use rais::addresses::{AddressError, Addresses, Place};
+use rais::addresses::{AddressError, Addresses, Change, Leased, Place};
 use rais::announce::{Announcer, ArpForm, PacketSocket, gratuitous_arp, neighbour_advertisement};
 use rais::clock;
 use rais::config::checked::{Interface, Scripts as ScriptFiles};
@@ -208,6 +209,58 @@ fn an_interfaces_own_addresses_are_those_of_the_operator() {
             assert_eq!(own(), before);
         }
         assert!(pair.show().contains("2001:db8::101/128"));
+    });
+}
+
+// Input: IPv6 addresses, one by one and many together. Output: once they are said to be in place,
+// packets to them are this host's. (The kernel answers before that is so.)
+#[test]
+fn an_address_in_place_takes_packets_in() {
+    if !permitted() {
+        return;
+    }
+    let pair = Pair::new("local");
+    run(&format!("ip -n {} address add 2001:db8::1/64 dev eth0 nodad", pair.near));
+    Pair::within(&pair.near, || {
+        let (runtime, index) = (runtime(), eth0().index);
+        let addresses = Addresses::connect(runtime.handle()).unwrap();
+        let socket = UdpSocket::bind("[::]:0").unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let port = socket.local_addr().unwrap().port();
+        // What a host sends to itself is there when sending returns; what it does not take for its
+        // own leaves, and never comes.
+        let taken_in = |address: IpAddr| {
+            let sent = socket.send_to(&[1], (address, port));
+            sent.is_ok() && socket.recv(&mut [0]).is_ok()
+        };
+        let busy = AtomicBool::new(true);
+        let late = std::thread::scope(|scope| {
+            // Somebody else has the kernel change addresses all the time, one at a time.
+            scope.spawn(|| {
+                Pair::within(&pair.near, || {
+                    let mut other = Leased::connect(index).unwrap();
+                    let four: Vec<IpAddr> = (1..64).map(|n| ip(&format!("192.0.2.{n}"))).collect();
+                    while busy.load(Ordering::Relaxed) {
+                        other.put(&four, 100);
+                        other.take(&four);
+                    }
+                });
+            });
+            let mut numbers = 0x100_u16..;
+            let late = [1; 100].into_iter().chain([64]).map(|together| {
+                let numbers = numbers.by_ref().take(together);
+                let all: Vec<IpAddr> = numbers.map(|n| ip(&format!("2001:db8::{n:x}"))).collect();
+                let place = Place::Interface(index);
+                let add = |&address: &IpAddr| Change { add: true, place, address };
+                let done = runtime.block_on(addresses.apply(all.iter().map(add).collect()));
+                let late = all.iter().rev().filter(|&&address| !taken_in(address)).count();
+                if done.iter().all(Result::is_ok) { late } else { together }
+            });
+            let late: usize = late.sum();
+            busy.store(false, Ordering::Relaxed);
+            late
+        });
+        assert_eq!(late, 0, "addresses were said to be in place too soon");
     });
 }
 

@@ -124,6 +124,24 @@ impl Exchange {
         }
     }
 
+    /// The answer to a question that has one.
+    pub fn ask(&mut self, question: RouteNetlinkMessage) -> io::Result<RouteNetlinkMessage> {
+        let number = self.next();
+        let mut datagram = Vec::new();
+        append(&mut datagram, number, NLM_F_REQUEST, question);
+        self.socket.send(&datagram, 0)?;
+        loop {
+            let messages = self.receive()?;
+            for message in messages.into_iter().filter(|m| m.header.sequence_number == number) {
+                match message.payload {
+                    NetlinkPayload::InnerMessage(one) => return Ok(one),
+                    NetlinkPayload::Error(error) => return Err(error.to_io()),
+                    _ => {}
+                }
+            }
+        }
+    }
+
     /// The messages of the next datagram.
     fn receive(&self) -> io::Result<Vec<NetlinkMessage<RouteNetlinkMessage>>> {
         let (datagram, _) = self.socket.recv_from_full()?;

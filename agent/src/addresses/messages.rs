@@ -5,7 +5,7 @@
     reason = "netlink's enumerations are open: what was not asked for is skipped"
 )]
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use rtnetlink::packet_route::address::{
@@ -113,6 +113,21 @@ fn local_route(address: IpAddr) -> RouteMessage {
     message.attributes.push(RouteAttribute::Destination(destination));
     message.attributes.push(RouteAttribute::Oif(LOOPBACK));
     message
+}
+
+/// The question where packets to an address on this interface go.
+pub(super) fn way(ifindex: u32, address: Ipv6Addr) -> RouteNetlinkMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = AddressFamily::Inet6;
+    message.header.destination_prefix_length = host_prefix(address.into());
+    message.attributes.push(RouteAttribute::Destination(RouteAddress::Inet6(address)));
+    message.attributes.push(RouteAttribute::Oif(ifindex));
+    RouteNetlinkMessage::GetRoute(message)
+}
+
+/// Whether the answer is: nowhere, they are this host's.
+pub(super) fn is_local(message: &RouteNetlinkMessage) -> bool {
+    matches!(message, RouteNetlinkMessage::NewRoute(m) if m.header.kind == RouteType::Local)
 }
 
 /// What to ask for everything in a place.
