@@ -4,7 +4,7 @@ mod faults;
 mod table;
 
 use std::fmt::Write as _;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -12,13 +12,12 @@ use anyhow::{Context, Result};
 pub use faults::{Row, run_all};
 pub use table::{Median, medians, table};
 
+use crate::family::{Family, last_byte};
 use crate::netns::{AgentConfig, Bed, Host, Watch, binary, watch};
 use crate::probe::Report;
 use crate::status::Status;
 use crate::wait::pause;
 
-/// The address that belongs to no host in particular.
-pub const FLOATING: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 100);
 /// Silence after which a host is dead to the others.
 pub const TIMEOUT: Duration = Duration::from_millis(35);
 /// Time between two heartbeats.
@@ -40,26 +39,34 @@ pub struct Demo {
     /// The hosts; the position is the number less one.
     pub hosts: Vec<Host>,
     client: Host,
+    family: Family,
     bed: Bed,
 }
 
 impl Demo {
-    /// Three hosts with agents and services, each address online where it belongs.
+    /// Three hosts with agents and services, each address online where it belongs. All addresses are
+    /// of this family.
     ///
     /// # Errors
     /// The bed cannot be made, or the agents do not agree in time.
-    pub fn start() -> Result<Self> {
-        let bed = Bed::new()?;
+    pub fn start(family: Family) -> Result<Self> {
+        let bed = Bed::with(family)?;
         let client = bed.host("client", 50)?;
         let mut hosts = Vec::new();
         for number in 1..=3 {
             hosts.push(start_host(&bed, number)?);
         }
-        let watch = watch(&client, &watched(3))?;
-        let mut demo = Self { watch, hosts, client, bed };
+        let watch = watch(&client, &watched(family, 3))?;
+        let mut demo = Self { watch, hosts, client, family, bed };
         demo.wait_home()?;
         demo.mark()?;
         Ok(demo)
+    }
+
+    /// The address that belongs to no host in particular.
+    #[must_use]
+    pub const fn floating(&self) -> IpAddr {
+        self.family.service(0)
     }
 
     /// Adds the fourth host, which nobody was told about.
@@ -92,7 +99,7 @@ impl Demo {
     /// # Errors
     /// The watch does not start.
     pub fn watch_hosts(&mut self, hosts: u8) -> Result<()> {
-        self.watch = watch(&self.client, &watched(hosts))?;
+        self.watch = watch(&self.client, &watched(self.family, hosts))?;
         self.mark()
     }
 
@@ -102,12 +109,12 @@ impl Demo {
     /// That takes too long.
     pub fn wait_home(&mut self) -> Result<()> {
         let want: Vec<_> = self.hosts.iter().map(|h| (preferred(h), h.address())).collect();
+        let floating = self.floating();
         for host in &mut self.hosts {
             host.wait_status("every address to be where it belongs", LIMIT, |status| {
-                let home = |(address, holder): &(Ipv4Addr, Ipv4Addr)| {
-                    status.holder(IpAddr::V4(*address)) == Some(IpAddr::V4(*holder))
-                };
-                want.iter().all(home) && status.holder(IpAddr::V4(FLOATING)).is_some()
+                let home =
+                    |(address, holder): &(IpAddr, IpAddr)| status.holder(*address) == Some(*holder);
+                want.iter().all(home) && status.holder(floating).is_some()
             })?;
         }
         Ok(())
@@ -119,8 +126,8 @@ impl Demo {
     /// No host knows.
     pub fn holder_of_floating(&self) -> Result<usize> {
         let status = self.status()?;
-        let holder = status.holder(IpAddr::V4(FLOATING)).context("nobody has the floating one")?;
-        let found = self.hosts.iter().position(|host| IpAddr::V4(host.address()) == holder);
+        let holder = status.holder(self.floating()).context("nobody has the floating one")?;
+        let found = self.hosts.iter().position(|host| host.address() == holder);
         found.with_context(|| format!("{holder} is no host of the demonstration"))
     }
 
@@ -213,28 +220,32 @@ impl Demo {
         for map in ["SERVICE_ADDRS", "LEASES", "COUNTERS"] {
             println!("  bpftool map dump pinned {}/v*/{map}", host.bpf_dir().display());
         }
-        println!("  nsenter --net=/run/netns/{} ping {FLOATING}", self.client.netns());
-        println!("  nsenter --net=/run/netns/{} arping -I eth0 {FLOATING}", self.client.netns());
+        let (netns, floating) = (self.client.netns(), self.floating());
+        println!("  nsenter --net=/run/netns/{netns} ping {floating}");
+        match self.family {
+            Family::V4 => println!("  nsenter --net=/run/netns/{netns} arping -I eth0 {floating}"),
+            Family::V6 => println!("  nsenter --net=/run/netns/{netns} ip -6 neighbour"),
+        }
         println!("\nLogs and configurations: {}/h*/", self.bed.dir().display());
     }
 
     /// A host's name by its id.
     fn name(&self, id: IpAddr) -> String {
-        let found = self.hosts.iter().find(|host| IpAddr::V4(host.address()) == id);
+        let found = self.hosts.iter().find(|host| host.address() == id);
         found.map_or_else(|| id.to_string(), |host| host.name().to_owned())
     }
 }
 
-/// The address that belongs to a host: 10.77.0.100 and its number.
+/// The address that belongs to a host: 10.77.0.100 and its number, or `fd77::64` and its number.
 #[must_use]
-pub fn preferred(host: &Host) -> Ipv4Addr {
-    let [a, b, c, number] = host.address().octets();
-    Ipv4Addr::new(a, b, c, number.saturating_add(100))
+pub const fn preferred(host: &Host) -> IpAddr {
+    let own = host.address();
+    Family::of(own).service(last_byte(own))
 }
 
 /// The floating address and those of so many hosts.
-fn watched(hosts: u8) -> Vec<Ipv4Addr> {
-    (0..=hosts).map(|number| Ipv4Addr::new(10, 77, 0, 100 + number)).collect()
+fn watched(family: Family, hosts: u8) -> Vec<IpAddr> {
+    (0..=hosts).map(|number| family.service(number)).collect()
 }
 
 fn start_host(bed: &Bed, number: u8) -> Result<Host> {
@@ -244,7 +255,7 @@ fn start_host(bed: &Bed, number: u8) -> Result<Host> {
         heartbeat: HEARTBEAT,
         timeout: TIMEOUT,
         preferred: vec![preferred(&host)],
-        floating: vec![FLOATING],
+        floating: vec![Family::of(host.address()).service(0)],
         quorum: QUORUM,
     };
     host.start_agent(&config.toml(&host, &bed.key_file()?))?;

@@ -4,6 +4,7 @@ pub mod bind;
 pub mod cluster;
 pub mod crowd;
 pub mod demo;
+pub mod family;
 pub mod fuzz;
 pub mod knot;
 pub mod many;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   rais-<bed>-h1     rais-<bed>-h2     rais-<bed>-client
-//!       eth0              eth0               eth0            10.77.0.N/24
+//!       eth0              eth0               eth0            10.77.0.N/24, or fd77::N/64
 //!        |                 |                  |
 //!     h1-eth0           h2-eth0          client-eth0         ports of br0 in rais-<bed>-sw
 //! ```
@@ -14,16 +14,18 @@
 //! told. Processes share this machine's mount namespace (`nsenter --net`, not `ip netns exec`), so
 //! that what an agent pins outlives it.
 //!
+//! A bed is of one family of addresses ([`Family`]) and knows none of the other.
+//!
 //! A bed is named after the process that made it. Its namespaces, processes, mounts and files go
 //! when it is dropped, and [`sweep`] takes away those of processes that did not get to it.
 
 mod host;
 mod leftovers;
 mod look;
+mod native;
 mod process;
 
 use std::fs;
-use std::net::Ipv4Addr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -35,6 +37,7 @@ pub use leftovers::{bystander, clean_up_on_signal, sweep};
 pub use look::{Attached, entry_address};
 pub use process::{Watch, binary, watch, watch_closely};
 
+use crate::family::{Family, last_byte};
 use process::{output, run_with_input};
 
 /// A bridge, and room for hosts. See the module.
@@ -42,6 +45,7 @@ use process::{output, run_with_input};
 pub struct Bed {
     id: String,
     dir: PathBuf,
+    family: Family,
 }
 
 /// The rules that cuts are made of.
@@ -58,18 +62,27 @@ const RULES: &str = "table bridge rais {
 }";
 
 impl Bed {
-    /// An empty bed. Takes away what dead processes left first.
+    /// An empty bed of IPv4. Takes away what dead processes left first.
     ///
     /// # Errors
     /// Not root, or a tool or a feature of the kernel is missing.
     pub fn new() -> Result<Self> {
+        Self::with(Family::V4)
+    }
+
+    /// An empty bed of a family: its hosts have no address of the other. Takes away what dead
+    /// processes left first.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with(family: Family) -> Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         if !nix::unistd::geteuid().is_root() {
             bail!("network namespaces need root");
         }
         sweep();
         let id = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let bed = Self { dir: leftovers::directory(&id), id };
+        let bed = Self { dir: leftovers::directory(&id), id, family };
         bed.mount().context("mounting a bpffs for the bed")?;
         bed.make_switch().context("making the bed's bridge")?;
         Ok(bed)
@@ -81,13 +94,14 @@ impl Bed {
         &self.id
     }
 
-    /// Adds a host with the address 10.77.0.`number` on `eth0`.
+    /// Adds a host with the address of this number on `eth0`, and no other.
     ///
     /// # Errors
     /// The name or the number is taken, or `ip` failed.
     pub fn host(&self, name: &str, number: u8) -> Result<Host> {
         let netns = self.netns(name);
-        let address = Ipv4Addr::new(10, 77, 0, number);
+        let address = self.family.host(number);
+        let with_prefix = format!("{address}/{}", self.family.prefix());
         let port = port(name);
         let switch = self.netns("sw");
         ip(&["netns", "add", &netns])?;
@@ -98,7 +112,7 @@ impl Bed {
         ])?;
         ip(&["-n", &switch, "link", "set", &port, "master", "br0", "up"])?;
         ip(&["-n", &netns, "link", "set", "lo", "up"])?;
-        ip(&["-n", &netns, "address", "add", &format!("{address}/24"), "dev", "eth0"])?;
+        ip(&["-n", &netns, "address", "add", &with_prefix, "dev", "eth0"])?;
         ip(&["-n", &netns, "link", "set", "eth0", "up"])?;
         let dir = self.dir.join(name);
         fs::create_dir_all(dir.join("run"))?;
@@ -110,7 +124,7 @@ impl Bed {
     /// # Errors
     /// It has one, or `ip` failed.
     pub fn second_network(&self, host: &Host) -> Result<()> {
-        let [_, _, _, number] = host.address().octets();
+        let number = last_byte(host.address());
         let port = port_on(host.name(), "eth1");
         let (netns, switch) = (host.netns(), self.netns("sw"));
         ip(&[

@@ -2,7 +2,8 @@
 //!
 //! `watch` sends an echo every millisecond and an ARP request every two, for each address, and
 //! reports in windows: how long the address did not answer, how much was lost, who answered, and
-//! whether two hosts ever answered the same ARP request.
+//! whether two hosts ever answered the same ARP request. For IPv6 addresses it sends neighbour
+//! solicitations instead, and reports of them where it would of ARP.
 
 pub mod confined;
 pub mod echo;
@@ -11,7 +12,7 @@ pub mod watch;
 pub mod without_bpf;
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -29,11 +30,11 @@ pub struct Report {
     pub addresses: Vec<AddressReport>,
 }
 
-/// What was seen of one address.
+/// What was seen of one address. For an IPv6 address `arp` stands for neighbour discovery.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct AddressReport {
     /// The address; unset only in a default value.
-    pub address: Option<Ipv4Addr>,
+    pub address: Option<IpAddr>,
     /// Echoes sent.
     pub sent: u64,
     /// Of them, not answered within [`tally::GRACE`].
@@ -67,7 +68,7 @@ pub struct AddressReport {
 impl Report {
     /// What was seen of `address`, if it was watched.
     #[must_use]
-    pub fn of(&self, address: Ipv4Addr) -> Option<&AddressReport> {
+    pub fn of(&self, address: IpAddr) -> Option<&AddressReport> {
         self.addresses.iter().find(|a| a.address == Some(address))
     }
 }

@@ -74,14 +74,15 @@ impl Flood {
 }
 
 impl Asker {
-    /// Asks from this host for the A records of `name`.
+    /// Asks a server of IPv4 from this host for the A records of `name`.
     ///
     /// # Errors
     /// There is no socket to be had, or the name is none.
-    pub fn new(host: &Host, server: Ipv4Addr, name: &str) -> Result<Self> {
+    pub fn new(host: &Host, server: impl Into<IpAddr>, name: &str) -> Result<Self> {
+        let server = SocketAddr::new(server.into(), PORT);
         let socket = host.inside(|| {
             let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
-            socket.connect(SocketAddr::from((server, PORT)))?;
+            socket.connect(server)?;
             std::io::Result::Ok(socket)
         })??;
         let name: Name<Vec<u8>> = name.parse().context("a name")?;

@@ -3,11 +3,12 @@
 #![allow(clippy::expect_used, clippy::missing_panics_doc, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::Result;
 
+use crate::family::{Family, last_byte};
 use crate::netns::{AgentConfig, Bed, Host, Watch, watch_closely};
 use crate::probe::AddressReport;
 use crate::wait::pause;
@@ -21,17 +22,16 @@ pub const LIMIT: Duration = Duration::from_secs(10);
 /// Late answers, and the window of a watch, need this long to be in.
 const SETTLING: Duration = Duration::from_millis(250);
 
-/// A service address by its number: the one that belongs to the host of this number, and 0 for one
-/// that floats.
+/// A service address of a trial with IPv4: see [`Family::service`].
 #[must_use]
-pub const fn service(number: u8) -> Ipv4Addr {
-    Ipv4Addr::new(10, 77, 0, 100 + number)
+pub const fn service(number: u8) -> IpAddr {
+    Family::V4.service(number)
 }
 
-/// The id of a host by its number.
+/// The id of a host of a trial with IPv4, by its number.
 #[must_use]
 pub const fn id(number: u8) -> IpAddr {
-    IpAddr::V4(Ipv4Addr::new(10, 77, 0, number))
+    Family::V4.host(number)
 }
 
 /// Hosts by number, and a client. Everything goes when it is dropped; where a test failed, the
@@ -44,6 +44,8 @@ pub struct Trial {
     pub floating: Vec<u8>,
     /// `quorum` of hosts that are started from now on.
     pub quorum: u32,
+    native: bool,
+    family: Family,
     /// The client, which has no agent.
     pub client: Host,
     /// The bed.
@@ -51,14 +53,32 @@ pub struct Trial {
 }
 
 impl Trial {
-    /// A client and no hosts.
+    /// A client and no hosts, with IPv4.
     ///
     /// # Errors
     /// The bed cannot be made.
     pub fn new() -> Result<Self> {
-        let bed = Bed::new()?;
+        Self::with(Family::V4)
+    }
+
+    /// A client and no hosts. All addresses are of this family, those of control messages as well.
+    ///
+    /// # Errors
+    /// The bed cannot be made.
+    pub fn with(family: Family) -> Result<Self> {
+        let bed = Bed::with(family)?;
         let client = bed.host("client", 50)?;
-        Ok(Self { hosts: BTreeMap::new(), floating: Vec::new(), quorum: 1, client, bed })
+        let (hosts, floating) = (BTreeMap::new(), Vec::new());
+        Ok(Self { hosts, floating, quorum: 1, native: false, family, client, bed })
+    }
+
+    /// Hosts that are added from now on run the XDP program in native mode.
+    ///
+    /// # Errors
+    /// The client cannot be told to compute checksums.
+    pub fn go_native(&mut self) -> Result<()> {
+        self.native = true;
+        self.client.compute_checksums()
     }
 
     /// A client and so many hosts, from number 1 on, whose agents are told the same: each has the
@@ -82,6 +102,9 @@ impl Trial {
     /// The bed refuses.
     pub fn add(&mut self, number: u8) -> Result<&mut Host> {
         let mut host = self.bed.host(&format!("h{number}"), number)?;
+        if self.native {
+            self.bed.allow_native(&host)?;
+        }
         host.start_service()?;
         Ok(self.hosts.entry(number).or_insert(host))
     }
@@ -92,7 +115,7 @@ impl Trial {
     /// # Errors
     /// There is no key.
     pub fn config(&self, number: u8, preferred: &[u8], extra: &str) -> Result<String> {
-        let list = |numbers: &[u8]| numbers.iter().map(|&n| service(n)).collect();
+        let list = |numbers: &[u8]| numbers.iter().map(|&n| self.family.service(n)).collect();
         let config = AgentConfig {
             heartbeat: HEARTBEAT,
             timeout: TIMEOUT,
@@ -100,7 +123,9 @@ impl Trial {
             floating: list(&self.floating),
             quorum: self.quorum,
         };
-        Ok(config.toml(self.get(number), &self.bed.key_file()?) + extra)
+        let text = config.toml(self.get(number), &self.bed.key_file()?) + extra;
+        let mode = if self.native { "[agent]\nxdp_mode = \"native\"\n" } else { "[agent]\n" };
+        Ok(text.replacen("[agent]\n", mode, 1))
     }
 
     /// Adds a host and starts its agent; see [`config`](Self::config).
@@ -140,11 +165,12 @@ impl Trial {
     /// # Errors
     /// They do not within [`LIMIT`].
     pub fn settle_among(&mut self, numbers: &[u8], homes: &[(u8, u8)]) -> Result<()> {
+        let family = self.family;
         for &number in numbers {
             let what = format!("{homes:?} among {numbers:?}");
             self.host(number).wait_status(&what, LIMIT, |status| {
                 let home = |&(address, host): &(u8, u8)| {
-                    status.holder(IpAddr::V4(service(address))) == Some(id(host))
+                    status.holder(family.service(address)) == Some(family.host(host))
                 };
                 status.hosts() == numbers.len() && homes.iter().all(home)
             })?;
@@ -165,7 +191,8 @@ impl Trial {
     /// # Errors
     /// The watch does not start.
     pub fn watch_closely(&self, addresses: &[u8], how: &[&str]) -> Result<Eye> {
-        let addresses: Vec<Ipv4Addr> = addresses.iter().map(|&n| service(n)).collect();
+        let service = |&number: &u8| self.family.service(number);
+        let addresses: Vec<IpAddr> = addresses.iter().map(service).collect();
         let mut eye = Eye(watch_closely(&self.client, &addresses, how)?);
         eye.look()?;
         Ok(eye)
@@ -194,7 +221,7 @@ impl Eye {
     pub fn look(&mut self) -> Result<BTreeMap<u8, AddressReport>> {
         pause(SETTLING);
         let report = self.0.report()?;
-        let number = |seen: &AddressReport| Some(seen.address?.octets()[3] - 100);
+        let number = |seen: &AddressReport| Some(last_byte(seen.address?) - 100);
         Ok(report.addresses.into_iter().filter_map(|seen| Some((number(&seen)?, seen))).collect())
     }
 }

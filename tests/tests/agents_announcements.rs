@@ -67,8 +67,8 @@ enum Of {
 impl Of {
     fn addresses(self) -> Vec<IpAddr> {
         match self {
-            Self::Four => vec![service(0).into()],
-            Self::AllFour => (0..MANY).map(|number| service(number).into()).collect(),
+            Self::Four => vec![service(0)],
+            Self::AllFour => (0..MANY).map(service).collect(),
             Self::Six => vec![SIX.into()],
         }
     }

@@ -201,14 +201,14 @@ fn a_busy_host_sheds_until_it_bears_the_rest() {
     let (trial, traffic) = ten_hosts();
     let even = wait_even(trial.get(1), 10);
     let busy = id(3);
-    let floats = |address: &IpAddr| FLOATING.map(service).any(|a| IpAddr::V4(a) == *address);
+    let floats = |address: &IpAddr| FLOATING.map(service).any(|a| a == *address);
     let homes_before = homes(&even).unwrap();
     let its_own = || homes_before.iter().filter(|(a, home)| home.0 == busy && floats(a));
     let share = u32::try_from(its_own().count()).unwrap();
     // Two addresses more than it bears.
     let rate = CAPACITY * 7 / 10 / (share - 2);
     for address in its_own().map(|(&address, _)| address) {
-        let number = FLOATING.into_iter().find(|&n| IpAddr::V4(service(n)) == address).unwrap();
+        let number = FLOATING.into_iter().find(|&n| service(n) == address).unwrap();
         traffic.set(number, rate);
     }
     let observer = trial.get(1);

@@ -9,7 +9,6 @@
     reason = "a test fails by panicking"
 )]
 
-use std::net::IpAddr;
 use std::process::Command;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
@@ -94,7 +93,7 @@ fn an_interface_is_followed_through_all_it_can_go_through() {
     let add = || {
         let addresses = Addresses::connect(runtime.handle()).unwrap();
         let index = nix::net::if_::if_nametoindex("eth0").unwrap();
-        runtime.block_on(addresses.add(Place::Interface(index), IpAddr::V4(service(1)))).unwrap();
+        runtime.block_on(addresses.add(Place::Interface(index), service(1))).unwrap();
     };
     host.inside(add).unwrap();
     ip(&format!("-n {netns} address delete 10.77.0.1/24 dev eth0"));

@@ -1,5 +1,6 @@
 //! Real agents that are frozen, killed, ended and cut off: what they leave, what they come back to,
-//! and that two hosts never answer for one address.
+//! and that two hosts never answer for one address. All of it with IPv4, and with hosts, a client
+//! and control messages that know IPv6 only.
 
 #![allow(
     clippy::unwrap_used,
@@ -16,8 +17,10 @@ use std::time::Duration;
 
 use rais::events::Event;
 use rais_common::maps::STATE_OPEN;
+use rais_tests::family::Family;
+use rais_tests::for_both_families;
 use rais_tests::netns::Host;
-use rais_tests::trial::{LIMIT, Trial, id, service};
+use rais_tests::trial::{LIMIT, Trial};
 use rais_tests::wait::{self, pause};
 
 /// Long enough to look at a host that is back before its addresses are.
@@ -25,13 +28,27 @@ const HOLD_DOWN: &str = "failback = \"2s\"\n";
 
 /// Waits until the host has none of these any more, on the interface or in the map.
 fn wait_gone(host: &Host, addresses: &[u8]) {
+    let family = Family::of(host.address());
     wait::until("the addresses to be gone", LIMIT, || {
         let (entries, configured) = (host.entries()?, host.configured()?);
-        let gone =
-            |&n: &u8| !entries.contains_key(&service(n)) && !configured.contains(&service(n));
+        let gone = |&n: &u8| {
+            !entries.contains_key(&family.service(n)) && !configured.contains(&family.service(n))
+        };
         Ok(addresses.iter().all(gone).then_some(()))
     })
     .unwrap();
+}
+
+for_both_families! {
+    a_thawed_agent_withdraws_before_it_does_anything_else
+    no_length_of_a_pause_makes_two_hosts_answer
+    a_killed_agent_that_starts_again_adopts_the_program_and_leaves_nothing_stale
+    agents_that_start_again_at_once_never_answer_beside_another
+    another_configuration_leaves_nothing_of_the_old_one
+    sigterm_releases_everything_and_ends_with_zero
+    clean_refuses_while_an_agent_runs_and_takes_all_away_after_it_was_killed
+    without_a_quorum_a_host_falls_silent_before_others_take_over
+    hosts_without_a_quorum_fall_silent_by_themselves
 }
 
 /// Kind, address and reason of an event.
@@ -39,9 +56,8 @@ fn words(event: &Event) -> (&str, Option<IpAddr>, Option<&str>) {
     (&event.kind, event.address, event.reason.as_deref())
 }
 
-#[test]
-fn a_thawed_agent_withdraws_before_it_does_anything_else() {
-    let mut trial = Trial::new().unwrap();
+fn a_thawed_agent_withdraws_before_it_does_anything_else(family: Family) {
+    let mut trial = Trial::with(family).unwrap();
     for number in 1..=2 {
         trial.start(number, &[number], HOLD_DOWN).unwrap();
     }
@@ -54,15 +70,18 @@ fn a_thawed_agent_withdraws_before_it_does_anything_else() {
     let seen = eye.look().unwrap();
     assert_eq!((seen[&1].arp_doubled, seen[&1].arp_handovers), (0, 1), "{seen:?}");
     // The kernel of the frozen host still has the address; it is the lease that keeps it silent.
-    assert_eq!(trial.get(1).configured().unwrap(), [service(1)]);
-    assert_eq!(trial.get(1).entries().unwrap()[&service(1)], u64::from(STATE_OPEN));
+    assert_eq!(trial.get(1).configured().unwrap(), [family.service(1)]);
+    assert_eq!(trial.get(1).entries().unwrap()[&family.service(1)], u64::from(STATE_OPEN));
 
     trial.host(1).thaw_agent().unwrap();
-    let about = Some(service(1));
+    let about = Some(family.service(1));
     let events = trial.get(1).wait_event(before, "released", about, LIMIT).unwrap();
-    assert_ne!(trial.get(1).entries().unwrap().get(&service(1)), Some(&u64::from(STATE_OPEN)));
+    assert_ne!(
+        trial.get(1).entries().unwrap().get(&family.service(1)),
+        Some(&u64::from(STATE_OPEN))
+    );
     wait_gone(trial.get(1), &[1]);
-    let withdrawn = ("released", Some(service(1).into()), Some("lease-lapsed"));
+    let withdrawn = ("released", Some(family.service(1)), Some("lease-lapsed"));
     assert_eq!(words(events.last().unwrap()), withdrawn, "{events:#?}");
     assert_eq!(events[0].kind, "lease-lapsed", "{events:#?}");
     let detail = events[0].detail.as_deref().unwrap();
@@ -77,9 +96,12 @@ fn a_thawed_agent_withdraws_before_it_does_anything_else() {
     assert_eq!(seen[&1].last_host.as_deref(), Some("h1"));
 }
 
-#[test]
-fn no_length_of_a_pause_makes_two_hosts_answer() {
-    let mut trial = Trial::of(2, "").unwrap();
+fn no_length_of_a_pause_makes_two_hosts_answer(family: Family) {
+    let mut trial = Trial::with(family).unwrap();
+    for number in 1..=2 {
+        trial.start(number, &[number], "").unwrap();
+    }
+    trial.settle(&[(1, 1), (2, 2)]).unwrap();
     let mut eye = trial.watch(&[1, 2]).unwrap();
     // Shorter than the lease of 180 ms, about as long, and longer than the timeout of 200 ms.
     for millis in [90, 160, 178, 182, 188, 194, 199, 201, 206, 215, 300] {
@@ -96,9 +118,8 @@ fn no_length_of_a_pause_makes_two_hosts_answer() {
     }
 }
 
-#[test]
-fn a_killed_agent_that_starts_again_adopts_the_program_and_leaves_nothing_stale() {
-    let mut trial = Trial::new().unwrap();
+fn a_killed_agent_that_starts_again_adopts_the_program_and_leaves_nothing_stale(family: Family) {
+    let mut trial = Trial::with(family).unwrap();
     for number in 1..=2 {
         trial.start(number, &[number], HOLD_DOWN).unwrap();
     }
@@ -109,8 +130,8 @@ fn a_killed_agent_that_starts_again_adopts_the_program_and_leaves_nothing_stale(
     trial.host(2).kill_agent().unwrap();
     trial.settle(&[(1, 1), (2, 1)]).unwrap();
     assert_eq!(trial.get(2).attached().unwrap(), before, "the program goes on without its agent");
-    assert_eq!(trial.get(2).configured().unwrap(), [service(2)]);
-    assert_eq!(trial.get(2).entries().unwrap()[&service(2)], u64::from(STATE_OPEN));
+    assert_eq!(trial.get(2).configured().unwrap(), [family.service(2)]);
+    assert_eq!(trial.get(2).entries().unwrap()[&family.service(2)], u64::from(STATE_OPEN));
 
     trial.host(2).restart_agent().unwrap();
     trial.host(2).wait_status("an answer", LIMIT, |_| true).unwrap();
@@ -123,16 +144,15 @@ fn a_killed_agent_that_starts_again_adopts_the_program_and_leaves_nothing_stale(
     assert_eq!((seen[&2].arp_handovers, seen[&2].arp_doubled), (1, 0), "{seen:?}");
 
     trial.settle(&[(1, 1), (2, 2)]).unwrap();
-    assert_eq!(trial.get(2).configured().unwrap(), [service(2)]);
+    assert_eq!(trial.get(2).configured().unwrap(), [family.service(2)]);
     assert_eq!(trial.get(2).attached().unwrap(), after);
     let seen = eye.look().unwrap();
     assert_eq!((seen[&2].arp_handovers, seen[&2].arp_doubled), (1, 0), "{seen:?}");
     assert_eq!(seen[&2].last_host.as_deref(), Some("h2"));
 }
 
-#[test]
-fn agents_that_start_again_at_once_never_answer_beside_another() {
-    let mut trial = Trial::new().unwrap();
+fn agents_that_start_again_at_once_never_answer_beside_another(family: Family) {
+    let mut trial = Trial::with(family).unwrap();
     for number in 1..=2 {
         trial.start(number, &[number], "").unwrap();
     }
@@ -154,9 +174,8 @@ fn agents_that_start_again_at_once_never_answer_beside_another() {
     assert_eq!([1, 2].map(|number| trial.get(number).attached().unwrap().link), links);
 }
 
-#[test]
-fn another_configuration_leaves_nothing_of_the_old_one() {
-    let mut trial = Trial::new().unwrap();
+fn another_configuration_leaves_nothing_of_the_old_one(family: Family) {
+    let mut trial = Trial::with(family).unwrap();
     trial.start(1, &[1, 11], "").unwrap();
     trial.settle(&[(1, 1), (11, 1)]).unwrap();
     let before = trial.get(1).attached().unwrap();
@@ -167,17 +186,16 @@ fn another_configuration_leaves_nothing_of_the_old_one() {
     trial.settle(&[(12, 1)]).unwrap();
     let host = trial.get(1);
     assert_eq!(host.attached().unwrap().link, before.link);
-    assert_eq!(host.configured().unwrap(), [service(12)]);
-    assert_eq!(host.entries().unwrap().into_keys().collect::<Vec<_>>(), [service(12)]);
+    assert_eq!(host.configured().unwrap(), [family.service(12)]);
+    assert_eq!(host.entries().unwrap().into_keys().collect::<Vec<_>>(), [family.service(12)]);
     let traffic = host.dump("TRAFFIC").unwrap();
     assert_eq!(traffic.len(), 1, "{traffic:?}");
     let listed: Vec<IpAddr> = host.group().unwrap().addresses.iter().map(|a| a.address).collect();
-    assert_eq!(listed, [IpAddr::V4(service(12))]);
+    assert_eq!(listed, [family.service(12)]);
 }
 
-#[test]
-fn sigterm_releases_everything_and_ends_with_zero() {
-    let mut trial = Trial::new().unwrap();
+fn sigterm_releases_everything_and_ends_with_zero(family: Family) {
+    let mut trial = Trial::with(family).unwrap();
     for number in 1..=2 {
         trial.start(number, &[number], "").unwrap();
     }
@@ -201,9 +219,8 @@ fn sigterm_releases_everything_and_ends_with_zero() {
     assert_eq!((seen[&1].arp_handovers, seen[&1].arp_doubled), (1, 0), "{seen:?}");
 }
 
-#[test]
-fn clean_refuses_while_an_agent_runs_and_takes_all_away_after_it_was_killed() {
-    let mut trial = Trial::new().unwrap();
+fn clean_refuses_while_an_agent_runs_and_takes_all_away_after_it_was_killed(family: Family) {
+    let mut trial = Trial::with(family).unwrap();
     trial.floating = vec![0];
     trial.start(1, &[1], "").unwrap();
     trial.settle(&[(0, 1), (1, 1)]).unwrap();
@@ -224,7 +241,8 @@ fn clean_refuses_while_an_agent_runs_and_takes_all_away_after_it_was_killed() {
     let done = host.rais(&arguments).unwrap();
     let text = String::from_utf8(done.stdout).unwrap();
     assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
-    for removed in ["10.77.0.100", "10.77.0.101", "link-eth0", "SERVICE_ADDRS", "TRAFFIC"] {
+    let [first, second] = [0, 1].map(|number| family.service(number).to_string());
+    for removed in [first.as_str(), second.as_str(), "link-eth0", "SERVICE_ADDRS", "TRAFFIC"] {
         assert!(text.contains(removed), "{removed} is not in {text}");
     }
     assert!(host.configured().unwrap().is_empty());
@@ -236,9 +254,8 @@ fn clean_refuses_while_an_agent_runs_and_takes_all_away_after_it_was_killed() {
     assert_eq!((again.status.code(), again.stdout), (Some(0), Vec::new()));
 }
 
-#[test]
-fn without_a_quorum_a_host_falls_silent_before_others_take_over() {
-    let mut trial = Trial::new().unwrap();
+fn without_a_quorum_a_host_falls_silent_before_others_take_over(family: Family) {
+    let mut trial = Trial::with(family).unwrap();
     trial.quorum = 2;
     for number in 1..=3 {
         trial.start(number, &[number], "").unwrap();
@@ -252,10 +269,10 @@ fn without_a_quorum_a_host_falls_silent_before_others_take_over() {
     trial.bed.part(trial.get(3), &[trial.get(1), trial.get(2)]).unwrap();
     trial.settle_among(&[1, 2], &[(1, 1), (2, 2)]).unwrap();
     let taken = trial.host(1).wait_status("the third address to be taken over", LIMIT, |status| {
-        status.holder(service(3).into()).is_some_and(|holder| holder != id(3))
+        status.holder(family.service(3)).is_some_and(|holder| holder != family.host(3))
     });
     taken.unwrap();
-    let events = trial.get(3).wait_event(mark, "released", Some(service(3)), LIMIT).unwrap();
+    let events = trial.get(3).wait_event(mark, "released", Some(family.service(3)), LIMIT).unwrap();
     let reason = events.last().unwrap().reason.as_deref();
     assert!(matches!(reason, Some("quorum-lost" | "lease-lapsed")), "{events:#?}");
     wait_gone(trial.get(3), &[3]);
@@ -276,9 +293,8 @@ fn without_a_quorum_a_host_falls_silent_before_others_take_over() {
     }
 }
 
-#[test]
-fn hosts_without_a_quorum_fall_silent_by_themselves() {
-    let mut trial = Trial::new().unwrap();
+fn hosts_without_a_quorum_fall_silent_by_themselves(family: Family) {
+    let mut trial = Trial::with(family).unwrap();
     trial.quorum = 2;
     for number in 1..=2 {
         trial.start(number, &[number], "").unwrap();

@@ -1,5 +1,6 @@
-//! Real agents with an IPv6 service address: the holder is cut off, killed, frozen and ended, and a
-//! client on the link never gets two answers to one neighbour solicitation.
+//! Real agents with an IPv6 service address: the holder is cut off, killed, frozen and ended; a
+//! client on the link never gets two answers to one neighbour solicitation, of either form, and its
+//! echoes are answered again.
 
 #![allow(
     clippy::unwrap_used,
@@ -17,8 +18,10 @@ use std::time::Duration;
 
 use rais::announce::PacketSocket;
 use rais::clock;
+use rais_tests::family::Family;
+use rais_tests::many::eth0;
 use rais_tests::netns::Host;
-use rais_tests::trial::{LIMIT, Trial, id};
+use rais_tests::trial::{LIMIT, Trial};
 use rais_tests::wait;
 use rais_tests::xdp::frames::{Message, link_option, solicitation};
 
@@ -31,16 +34,6 @@ const PERIOD: Duration = Duration::from_millis(2);
 
 /// An answer: to which question, and whose.
 type Answer = (u16, [u8; 6]);
-
-/// The hardware address and the index of a host's `eth0`.
-fn eth0(host: &Host) -> ([u8; 6], u32) {
-    let text = host.run("ip", &["-j", "link", "show", "dev", "eth0"]).unwrap();
-    let shown: serde_json::Value = serde_json::from_str(&text).unwrap();
-    let digits = shown[0]["address"].as_str().unwrap().split(':');
-    let mac: Vec<u8> = digits.map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect();
-    let index = shown[0]["ifindex"].as_u64().unwrap();
-    (mac.try_into().unwrap(), u32::try_from(index).unwrap())
-}
 
 /// A solicitation of the client, who has this hardware address.
 fn question(number: u16, mac: [u8; 6]) -> Vec<u8> {
@@ -85,15 +78,10 @@ fn ask(socket: &PacketSocket, mac: [u8; 6], stop: &AtomicBool) -> Vec<Answer> {
 
 /// Two hosts whose group has the IPv6 address, and nothing else.
 fn two_hosts() -> Trial {
-    let mut trial = Trial::new().unwrap();
+    let mut trial = Trial::with(Family::V6).unwrap();
+    trial.floating = vec![0];
     for number in 1..=2 {
-        let host = trial.add(number).unwrap();
-        let own = format!("fd77::{number}/64");
-        host.run("ip", &["-6", "address", "add", &own, "dev", "eth0", "nodad"]).unwrap();
-        let config = trial.config(number, &[], "").unwrap();
-        let with = config.replace("floating = []", &format!("floating = [\"{SERVICE}\"]"));
-        assert_ne!(config, with);
-        trial.host(number).start_agent(&with).unwrap();
+        trial.start(number, &[], "").unwrap();
     }
     trial.settle(&[]).unwrap();
     trial
@@ -105,7 +93,7 @@ fn holder(trial: &mut Trial, asked: u8, not: Option<u8>) -> u8 {
     let what = format!("{SERVICE} to be held, not by {not:?}");
     let held = trial.host(asked).wait_status(&what, LIMIT, |status| {
         let holder = status.holder(IpAddr::V6(SERVICE));
-        found.set((1..=2).find(|&number| holder == Some(id(number))).unwrap_or(0));
+        found.set((1..=2).find(|&number| holder == Some(Family::V6.host(number))).unwrap_or(0));
         found.get() != 0 && Some(found.get()) != not
     });
     held.unwrap();
@@ -124,9 +112,10 @@ fn after(fault: impl FnOnce(&mut Trial, u8)) {
     let mut trial = two_hosts();
     let first = holder(&mut trial, 1, None);
     let second = 3 - first;
-    let (mac, index) = eth0(&trial.client);
+    let (mac, index) = eth0(&trial.client).unwrap();
     let socket = trial.client.inside(|| PacketSocket::open(index, 0x86dd)).unwrap().unwrap();
-    let macs = [first, second].map(|number| eth0(trial.get(number)).0);
+    let macs = [first, second].map(|number| eth0(trial.get(number)).unwrap().0);
+    let mut eye = trial.watch(&[0]).unwrap();
     let stop = AtomicBool::new(false);
     let answers = std::thread::scope(|scope| {
         let asking = scope.spawn(|| ask(&socket, mac, &stop));
@@ -151,6 +140,11 @@ fn after(fault: impl FnOnce(&mut Trial, u8)) {
     let mut hosts: Vec<[u8; 6]> = answers.iter().map(|(_, mac)| *mac).collect();
     hosts.dedup();
     assert_eq!(hosts, macs, "one change, from the holder to the other");
+    // The same in echoes, and in solicitations that the client's kernel does not see.
+    let seen = &eye.look().unwrap()[&0];
+    println!("sent {}, lost {}, silent for {:.1} ms", seen.sent, seen.lost, seen.outage_ms);
+    assert_eq!((seen.arp_handovers, seen.arp_doubled, seen.answered_twice), (1, 0, 0), "{seen:?}");
+    assert_eq!((seen.answering, seen.last_host.clone()), (true, Some(format!("h{second}"))));
 }
 
 #[test]
@@ -173,6 +167,17 @@ fn the_holders_agent_is_ended() {
     after(|trial, holder| trial.host(holder).terminate_agent().unwrap());
 }
 
+// Input: a holder whose own address the kernel lists after the one it serves. Output: it knows which
+// is which, and reads its configuration again.
+#[test]
+fn a_reload_while_the_address_is_held() {
+    let mut trial = two_hosts();
+    let first = holder(&mut trial, 1, None);
+    assert_eq!(trial.get(first).configured().unwrap(), [IpAddr::V6(SERVICE)]);
+    trial.get(first).ask(&["reload"]).unwrap();
+    assert_eq!(holder(&mut trial, first, None), first);
+}
+
 // Input: a host that acquires the address. Output: it is on the interface without duplicate address
 // detection, its multicast group is joined, and advertisements tell everybody, with Override.
 #[test]
@@ -185,11 +190,11 @@ fn the_address_is_announced_and_its_group_joined() {
     let groups = trial.get(first).run("ip", &["-6", "maddress", "show", "dev", "eth0"]).unwrap();
     assert!(groups.contains("ff02::1:ff00:64"), "{groups}");
 
-    let (_, index) = eth0(&trial.client);
+    let (_, index) = eth0(&trial.client).unwrap();
     let socket = trial.client.inside(|| PacketSocket::open(index, 0x86dd)).unwrap().unwrap();
     trial.host(first).kill_agent().unwrap();
     let second = holder(&mut trial, 3 - first, Some(first));
-    let mac = eth0(trial.get(second)).0;
+    let mac = eth0(trial.get(second)).unwrap().0;
     let heard = wait::until("an announcement", LIMIT, || {
         let mut frame = [0; 256];
         let length = socket.recv(&mut frame, PERIOD)?.unwrap_or(0);

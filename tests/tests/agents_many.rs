@@ -61,7 +61,7 @@ fn wait_routes(many: &Many, host: &Host, count: usize) {
 /// Nothing of the addresses is left where no agent runs.
 fn assert_nothing_left(many: &Many, host: &Host) {
     assert_eq!(many.routes(host).unwrap(), 0);
-    assert_eq!(host.configured().unwrap(), Vec::<std::net::Ipv4Addr>::new());
+    assert_eq!(host.configured().unwrap(), Vec::<std::net::IpAddr>::new());
 }
 
 // A service that binds to one of the addresses; the holder is cut off and comes back, and the new

@@ -9,17 +9,17 @@
 )]
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use rais::status::{AddressState, Group};
+use rais_tests::family::last_byte;
 use rais_tests::netns::Host;
 use rais_tests::trial::{LIMIT, TIMEOUT, Trial, id, service};
 use rais_tests::wait::pause;
 
 /// The address of the other group that goes with one of the first.
-fn second(address: Ipv4Addr) -> Ipv4Addr {
-    let [_, _, _, last] = address.octets();
-    Ipv4Addr::new(10, 77, 0, 100 + last)
+fn second(address: IpAddr) -> IpAddr {
+    service(last_byte(address))
 }
 
 /// The groups of a host's agent, by name.
@@ -30,8 +30,8 @@ fn groups(host: &Host) -> BTreeMap<String, Group> {
 }
 
 /// Who has an address, where exactly one host has it and answers.
-fn holder(group: &Group, address: Ipv4Addr) -> Option<IpAddr> {
-    let listed = group.addresses.iter().find(|a| a.address == IpAddr::V4(address))?;
+fn holder(group: &Group, address: IpAddr) -> Option<IpAddr> {
+    let listed = group.addresses.iter().find(|a| a.address == address)?;
     match (listed.state, listed.holders.as_slice()) {
         (AddressState::Online, [one]) => Some(*one),
         _ => None,

@@ -38,7 +38,7 @@ fn assignments(host: &Host) -> BTreeMap<IpAddr, (IpAddr, u64)> {
 /// How often this host reported that nobody can take the address.
 fn unassigned(host: &Host, address: u8) -> usize {
     let about = |event: &rais::events::Event| {
-        event.kind == "cannot-assign" && event.address == Some(service(address).into())
+        event.kind == "cannot-assign" && event.address == Some(service(address))
     };
     host.events().unwrap().iter().filter(|event| about(event)).count()
 }

@@ -236,8 +236,7 @@ fn where_no_process_can_be_started_addresses_are_refused_until_it_can() {
     assert_eq!(scripts.records().unwrap().len(), 1, "the script of the host's own address");
 
     drop(full);
-    let about =
-        |status: &rais_tests::status::Status| status.holder(service(2).into()) == Some(id(1));
+    let about = |status: &rais_tests::status::Status| status.holder(service(2)) == Some(id(1));
     trial.host(1).wait_status("the other host's address", REFUSED, about).unwrap();
     assert_eq!(scripts.records().unwrap().len(), 2);
     let tested = |group: &rais::status::Group| group.tests[0].detail.ends_with(" is there");

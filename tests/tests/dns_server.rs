@@ -73,7 +73,7 @@ impl Zone {
 
     /// Waits until the servers on these hosts advertise these addresses.
     fn wait(&self, what: &str, servers: &[u8], addresses: &[u8]) {
-        let wanted: BTreeSet<IpAddr> = addresses.iter().map(|&n| service(n).into()).collect();
+        let wanted: BTreeSet<IpAddr> = addresses.iter().map(|&n| service(n)).collect();
         for &server in servers {
             let mut last = BTreeSet::new();
             let same = wait::until(what, LIMIT, || {
@@ -109,8 +109,8 @@ fn busy_hosts_leave_the_zone_and_return_and_dead_ones_leave_at_once() {
     zone.wait("h3 to leave", &all, &[0, 1, 2]);
     let group = zone.trial.get(1).group().unwrap();
     let dns = group.dns.unwrap();
-    assert_eq!(dns.withheld, [IpAddr::from(service(3))]);
-    assert_eq!(dns.reasons[&service(3).into()], "busy");
+    assert_eq!(dns.withheld, [service(3)]);
+    assert_eq!(dns.reasons[&service(3)], "busy");
     assert!(dns.publishes && dns.trouble.is_none() && dns.serial.is_some());
     let said = zone.trial.get(1).ask(&["status"]).unwrap();
     let line = "dns: advertised 10.77.0.100, 10.77.0.101, 10.77.0.102; withheld 10.77.0.103 (busy)";
@@ -134,7 +134,7 @@ fn busy_hosts_leave_the_zone_and_return_and_dead_ones_leave_at_once() {
 
     let events = zone.trial.get(1).events().unwrap();
     let about = |kind: &str, n: u8| {
-        events.iter().filter(|e| e.kind == kind && e.address == Some(service(n).into())).count()
+        events.iter().filter(|e| e.kind == kind && e.address == Some(service(n))).count()
     };
     assert!(about("dns-withheld", 3) >= 2 && about("dns-advertised", 3) >= 2);
 
@@ -143,10 +143,10 @@ fn busy_hosts_leave_the_zone_and_return_and_dead_ones_leave_at_once() {
     zone.trial.host(2).kill_agent().unwrap();
     zone.wait("the killed host to leave", &[1, 3], &[0, 1, 3]);
     zone.trial.settle_among(&[1, 3], &[(1, 1), (3, 3)]).unwrap();
-    assert!(before.contains(&service(2).into()));
+    assert!(before.contains(&service(2)));
     zone.wait("the orphan to stay out", &[1, 3], &[0, 1, 3]);
     let dns = zone.trial.get(1).group().unwrap().dns.unwrap();
-    assert_eq!(dns.withheld, [IpAddr::from(service(2))]);
+    assert_eq!(dns.withheld, [service(2)]);
     zone.trial.get(3).ask(&["quiesce"]).unwrap();
     zone.wait("the quiesced host to leave", &[1, 3], &[0, 1]);
     zone.trial.get(3).ask(&["resume"]).unwrap();
@@ -258,7 +258,7 @@ fn an_observer_answers_while_it_is_not_cut_off() {
 #[test]
 fn a_flood_of_questions_is_answered_and_nobody_takes_the_host_for_dead() {
     let trial = Trial::of(2, "[group.dns]\nzone = 'web.example.net'\n").unwrap();
-    let mut asker = Asker::new(&trial.client, [10, 77, 0, 1].into(), "web.example.net").unwrap();
+    let mut asker = Asker::new(&trial.client, [10, 77, 0, 1], "web.example.net").unwrap();
     let both = |said: &Said| said.addresses.len() == 2;
     wait::until("the server", LIMIT, || Ok(asker.ask()?.filter(both))).unwrap();
     let last = [1, 2].map(|number| trial.get(number).last_event().unwrap());

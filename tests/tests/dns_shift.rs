@@ -117,8 +117,7 @@ impl Drop for Field {
 }
 
 fn asker(client: &Host, number: u8) -> Asker {
-    let IpAddr::V4(server) = id(number) else { panic!("not IPv4") };
-    Asker::new(client, server, "www.web.example.net").unwrap()
+    Asker::new(client, id(number), "www.web.example.net").unwrap()
 }
 
 impl Field {
@@ -244,7 +243,7 @@ fn a_loaded_host_leaves_and_returns(field: &mut Field) {
     field.keeps("between the marks", Duration::from_secs(3), |said| !said.contains(&3));
     assert!(between(&field.levels()), "{:?}", field.levels());
     let dns = field.trial.get(1).group().unwrap().dns.unwrap();
-    assert_eq!(dns.reasons.get(&service(3).into()).map(String::as_str), Some("busy"));
+    assert_eq!(dns.reasons.get(&service(3)).map(String::as_str), Some("busy"));
 
     field.heavy(&[(3, 100)]);
     field.wait("the host to return below the low mark", &ALL, &ALL);
@@ -274,7 +273,7 @@ fn who_cannot_serve_leaves_at_once(field: &mut Field) {
     println!("dead: {:?}", clock::now().since(begin));
     // Its address is served by another, and not advertised there.
     let elsewhere = |group: &Group| {
-        let orphan = group.addresses.iter().find(|a| a.address == IpAddr::V4(service(5)));
+        let orphan = group.addresses.iter().find(|a| a.address == service(5));
         orphan.is_some_and(|a| a.state == AddressState::Online && a.holders != [id(5)])
     };
     field.trial.get(1).wait_group("the orphan to be served", LIMIT, elsewhere).unwrap();
@@ -291,7 +290,7 @@ fn who_cannot_serve_leaves_at_once(field: &mut Field) {
     let dns = field.trial.get(1).group().unwrap().dns.unwrap();
     let words: BTreeMap<u8, &str> = [2, 4, 5]
         .into_iter()
-        .filter_map(|n| Some((n, dns.reasons.get(&service(n).into())?.as_str())))
+        .filter_map(|n| Some((n, dns.reasons.get(&service(n))?.as_str())))
         .collect();
     assert_eq!(words, BTreeMap::from([(2, "failing"), (4, "quiesced"), (5, "orphaned")]));
     wait::until("clients to be where they may", LIMIT, || {

@@ -36,7 +36,7 @@ const AGENTS: [Ipv4Addr; 3] =
     [Ipv4Addr::new(10, 77, 0, 1), Ipv4Addr::new(10, 77, 0, 2), Ipv4Addr::new(10, 77, 0, 3)];
 
 fn set(numbers: &[u8]) -> BTreeSet<IpAddr> {
-    numbers.iter().map(|&n| service(n).into()).collect()
+    numbers.iter().map(|&n| service(n)).collect()
 }
 
 /// Three agents that answer for the zone, each advertising its address.
@@ -97,7 +97,7 @@ fn a_dead_host_is_forgotten_in_time() {
     let mut trial = three();
     let (_unbound, mut asker) = resolver(&trial, 60, Way::Stub);
     let ttl = Duration::from_secs(TTL.into());
-    let dead = IpAddr::from(service(2));
+    let dead = service(2);
     let rounds = std::env::var("RAIS_ROUNDS").map_or(ROUNDS, |text| text.parse().unwrap());
     for round in 0..rounds {
         wait_set(&mut asker, "the resolver to have all", &[1, 2, 3]);

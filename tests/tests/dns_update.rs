@@ -78,7 +78,7 @@ impl Setting {
 
     /// Waits until the zone has these addresses.
     fn wait(&self, what: &str, addresses: &[u8]) {
-        let wanted: BTreeSet<IpAddr> = addresses.iter().map(|&n| service(n).into()).collect();
+        let wanted: BTreeSet<IpAddr> = addresses.iter().map(|&n| service(n)).collect();
         let mut last = String::new();
         let same = wait::until(what, RETRIED, || {
             last = self.ask("www.web.example.net", "A");

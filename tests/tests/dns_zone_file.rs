@@ -28,7 +28,7 @@ const RETRIED: Duration = Duration::from_secs(40);
 /// Waits until the server on a host says that the zone has these addresses. `log`: what the server
 /// has said.
 fn wait_zone(host: &Host, server: &str, log: impl Fn() -> String, what: &str, addresses: &[u8]) {
-    let wanted: BTreeSet<IpAddr> = addresses.iter().map(|&n| service(n).into()).collect();
+    let wanted: BTreeSet<IpAddr> = addresses.iter().map(|&n| service(n)).collect();
     let mut last = String::new();
     let same = wait::until(what, RETRIED, || {
         let all = [server, "+time=2", "+tries=1", "+short", "www.web.example.net", "A"];

@@ -65,7 +65,7 @@ fn all_six(name: &str, security: TrapSecurity, inform: bool, algorithms: (&str, 
         let traps = Traps::start(runtime.handle(), Some(&config), &speaker);
         let counters = traps.counters().clone();
         for (kind, word) in KINDS {
-            let address = (kind != Kind::TestFailed).then_some(service(1).into());
+            let address = (kind != Kind::TestFailed).then_some(service(1));
             traps.send(Trap { kind, address, reason: format!("why {word}: \"ü\"\n") });
         }
         traps.finish(LIMIT).await;

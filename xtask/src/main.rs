@@ -40,7 +40,7 @@ enum Task {
     BuildEbpf,
     /// Three hosts, a client, and one fault after another: what does the client see?
     Demo {
-        /// For the demonstration: --keep, --runs N, --json.
+        /// For the demonstration: --keep, --runs N, --family v6, --json.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 use rais_tests::demo::{Demo, HEARTBEAT, QUORUM, Row, TIMEOUT, medians, run_all, table};
+use rais_tests::family::Family;
 use rais_tests::netns::clean_up_on_signal;
 
 /// Three hosts, a client, and one fault after another: what does the client see?
@@ -19,6 +20,9 @@ struct Arguments {
     /// Repeat all faults; the table shows medians.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
+    /// The family of all addresses; none is of the other.
+    #[arg(long, value_enum, default_value_t)]
+    family: Family,
     /// Print what was measured as JSON.
     #[arg(long)]
     json: bool,
@@ -39,7 +43,7 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<bool> {
     clean_up_on_signal()?;
     say("three hosts start, each with an agent and an echo service");
-    let mut demo = Demo::start()?;
+    let mut demo = Demo::start(arguments.family)?;
     say(&demo.holders()?);
     let mut runs: Vec<Vec<Row>> = Vec::new();
     for number in 1..=arguments.runs {
@@ -69,6 +73,7 @@ fn print(arguments: &Arguments, runs: &[Vec<Row>]) -> Result<()> {
     let lines = medians(runs);
     if arguments.json {
         let result = serde_json::json!({
+            "family": if arguments.family == Family::V6 { "v6" } else { "v4" },
             "heartbeat_ms": HEARTBEAT.as_millis(),
             "timeout_ms": TIMEOUT.as_millis(),
             "quorum": QUORUM,

@@ -1,7 +1,7 @@
 //! Measures what a client of a service address sees, and runs programs where BPF is missing.
 
 use std::ffi::OsString;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ enum Command {
         #[arg(long)]
         name: String,
     },
-    /// Sends echoes and ARP requests; reports a line of JSON for every line on standard input, and
+    /// Sends echoes and ARP requests, or neighbour solicitations; reports a line of JSON for every line on standard input, and
     /// one at the end. The interface must be promiscuous.
     Watch(WatchArguments),
     /// Runs a program for which only those system calls work that a unit allows.
@@ -52,24 +52,21 @@ enum Command {
 
 #[derive(clap::Args)]
 struct WatchArguments {
-    /// A service address; may be repeated.
+    /// A service address; may be repeated, with others of its family.
     #[arg(long = "address", required = true)]
-    addresses: Vec<Ipv4Addr>,
+    addresses: Vec<IpAddr>,
     /// UDP port of the echo service.
     #[arg(long, default_value_t = 7)]
     port: u16,
-    /// Where ARP requests go out.
+    /// Where requests go out.
     #[arg(long, default_value = "eth0")]
     interface: String,
-    /// First of 62 unused addresses of the network, to send ARP requests from.
-    #[arg(long, default_value = "10.77.0.192")]
-    askers: Ipv4Addr,
     /// Microseconds between echoes.
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(100..))]
     period_us: u64,
-    /// Microseconds between ARP requests.
+    /// Microseconds between ARP requests, or neighbour solicitations.
     #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(2_000..))]
-    arp_period_us: u64,
+    ask_period_us: u64,
     /// For how long; else until standard input closes.
     #[arg(long)]
     for_ms: Option<u64>,
@@ -85,9 +82,8 @@ fn main() -> Result<()> {
                 addresses: arguments.addresses,
                 port: arguments.port,
                 interface: arguments.interface,
-                askers: arguments.askers,
                 period: Duration::from_micros(arguments.period_us),
-                arp_period: Duration::from_micros(arguments.arp_period_us),
+                ask_period: Duration::from_micros(arguments.ask_period_us),
                 length: arguments.for_ms.map(Duration::from_millis),
             };
             watch::run(&options, &mut std::io::stdout().lock())

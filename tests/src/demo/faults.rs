@@ -1,12 +1,12 @@
 //! The faults, how each is undone, and what the client saw of it.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use super::{Demo, FLOATING, OBSERVED, preferred};
+use super::{Demo, OBSERVED, preferred};
 use crate::probe::Report;
 use crate::probe::tally::millis;
 use crate::wait::pause;
@@ -78,7 +78,7 @@ pub struct Seen {
 }
 
 impl Seen {
-    fn of(report: &Report, addresses: &[Ipv4Addr]) -> Self {
+    fn of(report: &Report, addresses: &[IpAddr]) -> Self {
         let touched = || addresses.iter().filter_map(|address| report.of(*address));
         let longest = |values: &mut dyn Iterator<Item = f64>| values.fold(0.0, f64::max);
         Self {
@@ -106,8 +106,9 @@ pub fn run_all(demo: &mut Demo, say: &mut dyn FnMut(&str)) -> Result<Vec<Row>> {
 
 fn run(demo: &mut Demo, fault: &Fault, say: &mut dyn FnMut(&str)) -> Result<Row> {
     let victim = demo.holder_of_floating()?;
+    let floating = demo.floating();
     let host = demo.host(victim)?;
-    let (name, held) = (host.name().to_owned(), [FLOATING, preferred(host)]);
+    let (name, held) = (host.name().to_owned(), [floating, preferred(host)]);
     say(&format!("{}: {name}, which has {} and {}", fault.name, held[0], held[1]));
 
     demo.mark()?;
@@ -139,7 +140,7 @@ fn run(demo: &mut Demo, fault: &Fault, say: &mut dyn FnMut(&str)) -> Result<Row>
 /// A fourth host starts. The others were not told; the client should see nothing of it.
 fn join(demo: &mut Demo, say: &mut dyn FnMut(&str)) -> Result<Row> {
     say("a fourth host that nobody was told about");
-    let mut touched = vec![FLOATING];
+    let mut touched = vec![demo.floating()];
     touched.extend(demo.hosts.iter().map(preferred));
     demo.watch_hosts(4)?;
     demo.add_fourth()?;
@@ -164,7 +165,7 @@ fn join(demo: &mut Demo, say: &mut dyn FnMut(&str)) -> Result<Row> {
 }
 
 /// Whether an address answers again, from another host than the one that had it.
-fn judge_moved(report: &Report, address: Ipv4Addr, victim: &str, wrong: &mut Vec<String>) {
+fn judge_moved(report: &Report, address: IpAddr, victim: &str, wrong: &mut Vec<String>) {
     let Some(seen) = report.of(address) else { return };
     if !seen.answering {
         wrong.push(format!("{address} did not answer again within {OBSERVED:?}"));

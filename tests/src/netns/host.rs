@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -16,6 +16,7 @@ use nix::unistd::Pid;
 
 use super::leftovers::VARIABLE;
 use super::process::{binary, in_netns, output, prompt};
+use crate::family::Family;
 use crate::probe::confined::Limits;
 use crate::status::Status;
 use crate::wait;
@@ -38,7 +39,7 @@ pub struct Host {
     bed: String,
     name: String,
     netns: String,
-    address: Ipv4Addr,
+    address: IpAddr,
     dir: PathBuf,
     bpf_dir: PathBuf,
     agent: Option<Child>,
@@ -58,9 +59,9 @@ pub struct AgentConfig {
     /// `timeout`
     pub timeout: Duration,
     /// `preferred`
-    pub preferred: Vec<Ipv4Addr>,
+    pub preferred: Vec<IpAddr>,
     /// `floating`
-    pub floating: Vec<Ipv4Addr>,
+    pub floating: Vec<IpAddr>,
     /// `quorum`
     pub quorum: u32,
 }
@@ -69,7 +70,7 @@ impl AgentConfig {
     /// The configuration file for `host`, with the group key in `key_file`.
     #[must_use]
     pub fn toml(&self, host: &Host, key_file: &Path) -> String {
-        let addresses = |list: &[Ipv4Addr]| {
+        let addresses = |list: &[IpAddr]| {
             list.iter().map(|a| format!("\"{a}\"")).collect::<Vec<_>>().join(", ")
         };
         let Self { heartbeat, timeout, preferred, floating, quorum } = self;
@@ -82,7 +83,7 @@ bpf_dir = "{bpf_dir}"
 
 [[group]]
 name = "demo"
-address = "239.77.0.1:7077"
+address = "{group}"
 control_interfaces = ["eth0"]
 service_interface = "eth0"
 key_files = ["{key}"]
@@ -93,6 +94,7 @@ floating = [{floating}]
 quorum = {quorum}
 "#,
             id = host.address,
+            group = Family::of(host.address).group(),
             run_dir = host.run_dir().display(),
             bpf_dir = host.bpf_dir.display(),
             key = key_file.display(),
@@ -107,7 +109,7 @@ impl Host {
         bed: &str,
         name: &str,
         netns: String,
-        address: Ipv4Addr,
+        address: IpAddr,
         dir: PathBuf,
         bpf_dir: PathBuf,
     ) -> Self {
@@ -145,7 +147,7 @@ impl Host {
 
     /// Its own address on `eth0`, which is its host id.
     #[must_use]
-    pub const fn address(&self) -> Ipv4Addr {
+    pub const fn address(&self) -> IpAddr {
         self.address
     }
 
@@ -398,22 +400,6 @@ impl Host {
         answer.map_err(|e| {
             let seen = last.map_or("no status".into(), |status| format!("{status:?}"));
             self.with_log(&e.context(seen))
-        })
-    }
-
-    /// Waits until this host says that `holder` has `address` online.
-    ///
-    /// # Errors
-    /// As [`wait_status`](Self::wait_status).
-    pub fn wait_holder(
-        &mut self,
-        address: Ipv4Addr,
-        holder: Ipv4Addr,
-        limit: Duration,
-    ) -> Result<Status> {
-        let what = format!("{address} online on {holder}");
-        self.wait_status(&what, limit, |status| {
-            status.holder(IpAddr::V4(address)) == Some(IpAddr::V4(holder))
         })
     }
 

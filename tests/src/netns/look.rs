@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 use std::process::Output;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use super::Host;
 use super::process::{binary, output};
+use crate::family::Family;
 use crate::wait;
 
 /// The XDP program on a host's `eth0`.
@@ -59,8 +60,8 @@ impl Host {
     ///
     /// # Errors
     /// The agent does not answer, or does not know the address.
-    pub fn listed(&self, address: Ipv4Addr) -> Result<status::Address> {
-        let found = self.group()?.addresses.into_iter().find(|a| a.address == IpAddr::V4(address));
+    pub fn listed(&self, address: IpAddr) -> Result<status::Address> {
+        let found = self.group()?.addresses.into_iter().find(|a| a.address == address);
         found.with_context(|| format!("{} lists no {address}", self.name()))
     }
 
@@ -117,10 +118,9 @@ impl Host {
         &self,
         after: u64,
         kind: &str,
-        address: Option<Ipv4Addr>,
+        address: Option<IpAddr>,
         limit: Duration,
     ) -> Result<Vec<Event>> {
-        let address = address.map(IpAddr::V4);
         let wanted = |event: &Event| event.kind == kind && event.address == address;
         let what = format!("{kind} {address:?} on {}", self.name());
         let mut events = Vec::new();
@@ -133,17 +133,22 @@ impl Host {
         .with_context(|| format!("{events:#?}"))
     }
 
-    /// The addresses on `eth0`, but for the host's own.
+    /// The addresses on `eth0` of the bed's family, but for the host's own.
     ///
     /// # Errors
     /// `ip` failed.
-    pub fn configured(&self) -> Result<Vec<Ipv4Addr>> {
-        let text = self.run("ip", &["-j", "-4", "address", "show", "dev", "eth0"])?;
+    pub fn configured(&self) -> Result<Vec<IpAddr>> {
+        let family = Family::of(self.address()).option();
+        let text = self.run("ip", &["-j", family, "address", "show", "dev", "eth0"])?;
         let shown: Value = serde_json::from_str(&text)?;
         let all =
             shown.pointer("/0/addr_info").and_then(Value::as_array).context("no addr_info")?;
         let locals = all.iter().filter_map(|entry| entry.get("local")?.as_str()?.parse().ok());
-        Ok(locals.filter(|address| *address != self.address()).collect())
+        let own = |address: &IpAddr| match address {
+            IpAddr::V6(v6) if v6.is_unicast_link_local() => true,
+            IpAddr::V4(_) | IpAddr::V6(_) => *address == self.address(),
+        };
+        Ok(locals.filter(|address| !own(address)).collect())
     }
 
     /// A pinned map as `bpftool` shows it with names, one entry an element.
@@ -165,7 +170,7 @@ impl Host {
     ///
     /// # Errors
     /// As [`dump`](Self::dump).
-    pub fn entries(&self) -> Result<BTreeMap<Ipv4Addr, u64>> {
+    pub fn entries(&self) -> Result<BTreeMap<IpAddr, u64>> {
         let dumped = self.dump("SERVICE_ADDRS")?;
         dumped
             .iter()
@@ -209,27 +214,32 @@ impl Host {
     /// # Errors
     /// The namespace is gone, or `work` panicked.
     pub fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
-        let namespace = File::open(format!("/run/netns/{}", self.netns()))?;
-        std::thread::scope(|scope| {
-            let thread = scope.spawn(|| {
-                setns(namespace, CloneFlags::CLONE_NEWNET).context("entering the namespace")?;
-                Ok(work())
-            });
-            thread.join().map_err(|_panic| anyhow!("the work on {} panicked", self.name()))?
-        })
+        inside(self.netns(), work)
     }
 }
 
-/// The IPv4 address in the key of a dumped entry.
+/// Runs `work` on a thread of its own in a network namespace.
+pub(super) fn inside<T: Send>(netns: &str, work: impl FnOnce() -> T + Send) -> Result<T> {
+    let namespace = File::open(format!("/run/netns/{netns}"))?;
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            setns(namespace, CloneFlags::CLONE_NEWNET).context("entering the namespace")?;
+            Ok(work())
+        });
+        thread.join().map_err(|_panic| anyhow!("the work in {netns} panicked"))?
+    })
+}
+
+/// The address in the key of a dumped entry.
 ///
 /// # Errors
 /// The key is not a `ServiceKey` with names.
-pub fn entry_address(entry: &Value) -> Result<Ipv4Addr> {
+pub fn entry_address(entry: &Value) -> Result<IpAddr> {
     let bytes = entry.pointer("/key/address").and_then(Value::as_array).context("no address")?;
     let octets: Vec<u8> = bytes
         .iter()
         .map(|byte| byte.as_u64().and_then(|b| u8::try_from(b).ok()).context("no byte"))
         .collect::<Result<_>>()?;
     let octets = <[u8; 16]>::try_from(octets).map_err(|o| anyhow!("{} bytes", o.len()))?;
-    Ipv6Addr::from(octets).to_ipv4_mapped().context("not an IPv4 address")
+    Ok(Ipv6Addr::from(octets).to_canonical())
 }

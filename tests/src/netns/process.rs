@@ -1,7 +1,7 @@
 //! Programs of this project and others, run inside a host's network namespace.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
@@ -87,7 +87,7 @@ pub struct Watch {
 ///
 /// # Errors
 /// `ip` or the probe could not be run.
-pub fn watch(client: &Host, addresses: &[Ipv4Addr]) -> Result<Watch> {
+pub fn watch(client: &Host, addresses: &[IpAddr]) -> Result<Watch> {
     watch_closely(client, addresses, &[])
 }
 
@@ -95,7 +95,7 @@ pub fn watch(client: &Host, addresses: &[Ipv4Addr]) -> Result<Watch> {
 ///
 /// # Errors
 /// As [`watch`].
-pub fn watch_closely(client: &Host, addresses: &[Ipv4Addr], how: &[&str]) -> Result<Watch> {
+pub fn watch_closely(client: &Host, addresses: &[IpAddr], how: &[&str]) -> Result<Watch> {
     super::ip(&["-n", client.netns(), "link", "set", "eth0", "promisc", "on"])?;
     let mut words = prompt(&binary("rais-probe")?).into_iter();
     let mut command = client.command(words.next().unwrap_or_default());

@@ -4,14 +4,14 @@
 //! the host, sent from the address that was asked.
 
 use std::io::{IoSlice, IoSliceMut};
-use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::net::{Ipv6Addr, UdpSocket};
 use std::os::fd::AsRawFd;
 
 use anyhow::{Context, Result};
 use nix::cmsg_space;
-use nix::libc::{in_addr, in_pktinfo};
+use nix::libc::{in6_addr, in6_pktinfo};
 use nix::sys::socket::{
-    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg, sendmsg, setsockopt,
+    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn6, recvmsg, sendmsg, setsockopt,
     sockopt,
 };
 
@@ -31,7 +31,7 @@ pub fn parse_answer(datagram: &[u8]) -> Option<(u64, &str)> {
     Some((u64::from_be_bytes(*sequence), std::str::from_utf8(host).ok()?))
 }
 
-/// Answers echoes to every IPv4 address of this host, for ever. Prints a line once it does.
+/// Answers echoes to every address of this host, for ever. Prints a line once it does.
 ///
 /// # Errors
 /// The name does not fit an answer, the port is taken, or the socket failed.
@@ -41,9 +41,10 @@ pub fn serve(port: u16, name: &str) -> Result<()> {
         "a name has at most {} bytes",
         ANSWER_LIMIT - 8
     );
-    let socket = UdpSocket::bind(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port))
+    // One socket for both families: to it, IPv4 addresses are mapped ones (RFC 3493, 3.7).
+    let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port))
         .with_context(|| format!("listening on UDP port {port}"))?;
-    setsockopt(&socket, sockopt::Ipv4PacketInfo, &true).context("asking for IP_PKTINFO")?;
+    setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true).context("asking for IPV6_PKTINFO")?;
     println!("{name} serves on port {port}");
     let mut answer = Vec::with_capacity(ANSWER_LIMIT);
     loop {
@@ -58,12 +59,12 @@ pub fn serve(port: u16, name: &str) -> Result<()> {
 }
 
 /// One request: who asked, and which of our addresses. `None` for what is no request.
-fn receive(socket: &UdpSocket, sequence: &mut [u8; 8]) -> Result<Option<(SockaddrIn, in_addr)>> {
-    let mut space = cmsg_space!(in_pktinfo);
+fn receive(socket: &UdpSocket, sequence: &mut [u8; 8]) -> Result<Option<(SockaddrIn6, in6_addr)>> {
+    let mut space = cmsg_space!(in6_pktinfo);
     let mut parts = [IoSliceMut::new(sequence)];
     let flags = MsgFlags::empty();
     let message =
-        match recvmsg::<SockaddrIn>(socket.as_raw_fd(), &mut parts, Some(&mut space), flags) {
+        match recvmsg::<SockaddrIn6>(socket.as_raw_fd(), &mut parts, Some(&mut space), flags) {
             Ok(message) => message,
             // An ICMP error about an earlier answer, or a signal: nothing was received.
             Err(nix::Error::ECONNREFUSED | nix::Error::EHOSTUNREACH | nix::Error::EINTR) => {
@@ -72,9 +73,9 @@ fn receive(socket: &UdpSocket, sequence: &mut [u8; 8]) -> Result<Option<(Sockadd
             Err(e) => return Err(e).context("receiving"),
         };
     let mut asked = None;
-    for control in message.cmsgs().context("reading IP_PKTINFO")? {
-        if let ControlMessageOwned::Ipv4PacketInfo(info) = control {
-            asked = Some(info.ipi_spec_dst);
+    for control in message.cmsgs().context("reading IPV6_PKTINFO")? {
+        if let ControlMessageOwned::Ipv6PacketInfo(info) = control {
+            asked = Some(info.ipi6_addr);
         }
     }
     let whole = message.bytes == 8;
@@ -82,8 +83,8 @@ fn receive(socket: &UdpSocket, sequence: &mut [u8; 8]) -> Result<Option<(Sockadd
 }
 
 /// Answers from the address that was asked.
-fn send(socket: &UdpSocket, answer: &[u8], to: SockaddrIn, from: in_addr) -> nix::Result<usize> {
-    let info = in_pktinfo { ipi_ifindex: 0, ipi_spec_dst: from, ipi_addr: in_addr { s_addr: 0 } };
-    let control = [ControlMessage::Ipv4PacketInfo(&info)];
+fn send(socket: &UdpSocket, answer: &[u8], to: SockaddrIn6, from: in6_addr) -> nix::Result<usize> {
+    let info = in6_pktinfo { ipi6_addr: from, ipi6_ifindex: 0 };
+    let control = [ControlMessage::Ipv6PacketInfo(&info)];
     sendmsg(socket.as_raw_fd(), &[IoSlice::new(answer)], &control, MsgFlags::empty(), Some(&to))
 }

@@ -4,7 +4,7 @@
 //! sending. Memory is bounded by what is open.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use rais_common::time::Time;
@@ -17,7 +17,7 @@ pub const GRACE: Duration = Duration::from_millis(100);
 /// Everything known about one watched address.
 #[derive(Debug)]
 pub struct Tally {
-    address: Ipv4Addr,
+    address: IpAddr,
     echoes: VecDeque<Echo>,
     requests: VecDeque<Request>,
     window_start: Time,
@@ -39,7 +39,7 @@ struct Echo {
 
 #[derive(Debug)]
 struct Request {
-    asker: Ipv4Addr,
+    asker: IpAddr,
     sent: Time,
     macs: Vec<[u8; 6]>,
 }
@@ -47,7 +47,7 @@ struct Request {
 impl Tally {
     /// Nothing seen yet; the first window begins at `now`.
     #[must_use]
-    pub fn new(address: Ipv4Addr, now: Time) -> Self {
+    pub fn new(address: IpAddr, now: Time) -> Self {
         Self {
             address,
             echoes: VecDeque::new(),
@@ -63,7 +63,7 @@ impl Tally {
 
     /// The address.
     #[must_use]
-    pub const fn address(&self) -> Ipv4Addr {
+    pub const fn address(&self) -> IpAddr {
         self.address
     }
 
@@ -86,13 +86,13 @@ impl Tally {
         }
     }
 
-    /// An ARP request was sent, told from others by its sender address.
-    pub fn asked(&mut self, asker: Ipv4Addr, at: Time) {
+    /// An ARP request or neighbour solicitation was sent, told from others by its sender address.
+    pub fn asked(&mut self, asker: IpAddr, at: Time) {
         self.requests.push_back(Request { asker, sent: at, macs: Vec::new() });
     }
 
-    /// An ARP reply came. It belongs to the latest request with that sender address.
-    pub fn claimed(&mut self, asker: Ipv4Addr, mac: [u8; 6]) {
+    /// A reply to one came. It belongs to the latest request with that sender address.
+    pub fn claimed(&mut self, asker: IpAddr, mac: [u8; 6]) {
         let request = self.requests.iter_mut().rev().find(|r| r.asker == asker);
         if let Some(request) = request
             && !request.macs.contains(&mac)
@@ -184,9 +184,11 @@ fn mac_text(mac: [u8; 6]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
-    const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 100);
+    const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 77, 0, 100));
     const A: [u8; 6] = [2, 0, 0, 0, 0, 1];
     const B: [u8; 6] = [2, 0, 0, 0, 0, 2];
 
@@ -261,7 +263,7 @@ mod tests {
     fn requests(count: u8, macs: impl Fn(u8) -> Vec<[u8; 6]>) -> AddressReport {
         let mut tally = Tally::new(ADDRESS, at(0));
         for n in 0..count {
-            let asker = Ipv4Addr::new(10, 77, 0, 192 + n % 60);
+            let asker = IpAddr::V4(Ipv4Addr::new(10, 77, 0, 192 + n % 60));
             tally.asked(asker, at(2 * u64::from(n)));
             for mac in macs(n) {
                 tally.claimed(asker, mac);

@@ -1,16 +1,16 @@
 //! The watch: sends at absolute times, reads whatever came, reports when told to.
 //!
-//! ARP answers are matched to requests by the request's sender address, which every answer
-//! repeats: requests take turns with the addresses of [`ASKERS`], so an answer that is late by up
+//! Answers of ARP, or of neighbour discovery, are matched to requests by the request's sender
+//! address, which every answer repeats: requests take turns with the addresses of [`ASKERS`], so an answer that is late by up
 //! to [`ASKERS`] × period (124 ms) still counts for the request it answers. Two answers to one
 //! request therefore mean two hosts that answered at one time, never one before and one after.
 
 use std::io::{Write, stdin};
-use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 use rais::clock;
@@ -18,26 +18,25 @@ use rais_common::time::Time;
 
 use super::tally::{GRACE, Tally, millis};
 use super::{Report, echo};
-use crate::packet::ArpSocket;
+use crate::family::Family;
+use crate::packet::AskSocket;
 
-/// How many sender addresses requests take turns with: 10.77.0.192 and up, for instance.
+/// How many sender addresses requests take turns with: 10.77.0.192 and up, or `fd77::c0`.
 pub const ASKERS: u8 = 62;
 
 /// What to watch, and how closely.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The addresses, at least one.
-    pub addresses: Vec<Ipv4Addr>,
+    /// The addresses, at least one, all of one family.
+    pub addresses: Vec<IpAddr>,
     /// Port of the echo service.
     pub port: u16,
-    /// Where ARP requests go out.
+    /// Where requests go out.
     pub interface: String,
-    /// First of the [`ASKERS`] sender addresses; nobody's, and on the hosts' own network.
-    pub askers: Ipv4Addr,
     /// Time between two echoes to one address.
     pub period: Duration,
-    /// Time between two ARP requests for one address.
-    pub arp_period: Duration,
+    /// Time between two ARP requests, or neighbour solicitations, for one address.
+    pub ask_period: Duration,
     /// How long; without end when `None`, until standard input closes.
     pub length: Option<Duration>,
 }
@@ -79,7 +78,8 @@ struct Target {
 
 struct Watch<'a> {
     options: &'a Options,
-    arp: ArpSocket,
+    family: Family,
+    asks: AskSocket,
     targets: Vec<Target>,
     echoes: Beat,
     requests: Beat,
@@ -121,8 +121,9 @@ pub fn run(options: &Options, out: &mut impl Write) -> Result<()> {
 }
 
 impl Target {
-    fn new(address: Ipv4Addr, now: Time) -> Result<Self> {
-        let udp = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).context("opening a UDP socket")?;
+    fn new(address: IpAddr, now: Time) -> Result<Self> {
+        let udp =
+            UdpSocket::bind((Family::of(address).any(), 0)).context("opening a UDP socket")?;
         udp.set_nonblocking(true)?;
         Ok(Self { tally: Tally::new(address, now), udp })
     }
@@ -134,7 +135,7 @@ impl Target {
             let now = clock::now();
             let answer = datagram.get(..n).and_then(echo::parse_answer);
             if let Some((sequence, host)) = answer
-                && from.ip() == IpAddr::V4(self.tally.address())
+                && from.ip() == self.tally.address()
             {
                 self.tally.echo_answered(sequence, now, host);
             }
@@ -144,15 +145,19 @@ impl Target {
 
 impl<'a> Watch<'a> {
     fn new(options: &'a Options) -> Result<Self> {
-        let arp = ArpSocket::open(&options.interface)?;
+        let family = options.addresses.first().copied().map(Family::of).unwrap_or_default();
+        let one = options.addresses.iter().all(|address| Family::of(*address) == family);
+        ensure!(one, "IPv4 and IPv6 addresses need a watch each");
+        let asks = AskSocket::open(&options.interface, family)?;
         let now = clock::now();
         let targets = options.addresses.iter().map(|address| Target::new(*address, now));
         Ok(Self {
             options,
-            arp,
+            family,
+            asks,
             targets: targets.collect::<Result<_>>()?,
             echoes: Beat::new(now, options.period),
-            requests: Beat::new(now, options.arp_period),
+            requests: Beat::new(now, options.ask_period),
             sequence: 0,
             turn: 0,
             window_start: now,
@@ -172,11 +177,10 @@ impl<'a> Watch<'a> {
         }
         if self.requests.due(now) {
             self.turn = (self.turn + 1) % ASKERS;
-            let asker = u32::from(self.options.askers).saturating_add(u32::from(self.turn));
-            let asker = Ipv4Addr::from(asker);
+            let asker = self.family.asker(self.turn);
             for Target { tally, .. } in &mut self.targets {
                 tally.asked(asker, clock::now());
-                drop(self.arp.ask(tally.address(), asker));
+                drop(self.asks.ask(tally.address(), asker));
             }
         }
     }
@@ -186,7 +190,7 @@ impl<'a> Watch<'a> {
         let next = self.echoes.next.min(self.requests.next);
         let span = TimeSpec::from_duration(next.since(clock::now()));
         let input = stdin();
-        let mut fds = vec![PollFd::new(self.arp.as_fd(), PollFlags::POLLIN)];
+        let mut fds = vec![PollFd::new(self.asks.as_fd(), PollFlags::POLLIN)];
         fds.extend(self.targets.iter().map(|t| PollFd::new(t.udp.as_fd(), PollFlags::POLLIN)));
         if listen {
             fds.push(PollFd::new(input.as_fd(), PollFlags::POLLIN));
@@ -201,7 +205,7 @@ impl<'a> Watch<'a> {
 
     fn read_answers(&mut self) -> Result<()> {
         self.targets.iter_mut().for_each(Target::read_answers);
-        while let Some(reply) = self.arp.next_reply().context("reading ARP")? {
+        while let Some(reply) = self.asks.next_reply().context("reading replies")? {
             let mut targets = self.targets.iter_mut();
             if let Some(target) = targets.find(|t| t.tally.address() == reply.address) {
                 target.tally.claimed(reply.asker, reply.mac);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::Asker;
 use crate::bind::{Bind, key};
 use crate::knot::Knot;
 use crate::netns::Host;
-use crate::trial::{HEARTBEAT, LIMIT, TIMEOUT, Trial, service};
+use crate::trial::{HEARTBEAT, LIMIT, TIMEOUT, Trial, id, service};
 use crate::wait;
 
 /// A server that is told by others waits between attempts where one fails.
@@ -112,7 +112,7 @@ struct Setting {
 impl Setting {
     fn new(way: Way) -> Result<Self> {
         let mut trial = Trial::new()?;
-        let (mut other, mut server) = (Other::None, Ipv4Addr::new(10, 77, 0, 1));
+        let (mut other, mut server) = (Other::None, id(1));
         let mut section =
             "[group.dns]\nzone = 'web.example.net'\nname = 'www'\nttl = '1s'\n".to_owned();
         let dir = trial.bed.dir().join("names");
@@ -185,7 +185,7 @@ impl Setting {
 
     /// Waits until the server says these; when it was asked first.
     fn wait(&mut self, addresses: &[u8]) -> Result<Time> {
-        let wanted: BTreeSet<IpAddr> = addresses.iter().map(|&n| service(n).into()).collect();
+        let wanted: BTreeSet<IpAddr> = addresses.iter().map(|&n| service(n)).collect();
         let end = clock::now() + RETRIED;
         loop {
             let said = self.asker.ask()?;
