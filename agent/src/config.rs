@@ -9,6 +9,7 @@ pub(crate) mod arp_ignore;
 pub mod checked;
 mod daemon;
 mod duration;
+mod enslaved;
 pub mod facts;
 mod group;
 mod keys;

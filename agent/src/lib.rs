@@ -12,6 +12,7 @@ pub mod dns;
 pub mod events;
 mod exchange;
 pub mod group;
+mod links;
 pub mod log;
 mod made;
 pub mod metrics;

@@ -10,128 +10,26 @@
     reason = "a test fails by panicking"
 )]
 
+mod lab;
+
 use std::fs::File;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::sync::mpsc::{SyncSender, sync_channel};
-use std::thread::JoinHandle;
+use std::process::Command;
 use std::time::Duration;
 
 use aya::maps::{Array, Map, MapData};
 use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, setns, unshare};
+use nix::sched::{CloneFlags, setns};
 use rais::config::checked::{Interface, XdpMode};
 use rais::data_plane::DataPlane;
 use rais::data_plane::bpf::{Attachment, BpfError, BpfPlane, Mode, Proof, Stale, clean, prove};
 use rais_common::maps::{FilterWord, filter_bit, mapped};
-use rais_common::time::Time;
 
-const SERVICE: &str = "10.77.0.101";
-const CLIENT: &str = "10.77.0.9";
-
-/// A host and a client, each in a network namespace, with a cable between them.
-struct Lab {
-    /// Where the host's bpffs is to be; seen by the host's thread only.
-    bpf_dir: PathBuf,
-    /// The client's network namespace.
-    client: PathBuf,
-    _end_client: SyncSender<()>,
-}
-
-impl Lab {
-    /// Runs `test` as the host.
-    fn run(test: fn(&Lab)) {
-        if !nix::unistd::geteuid().is_root() {
-            assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "CI must run as root");
-            eprintln!("SKIPPED, NOT TESTED: network namespaces need root");
-            return;
-        }
-        let host: JoinHandle<()> = std::thread::spawn(move || {
-            unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS).unwrap();
-            // Mounts made here stay here, and end with the thread.
-            let none = None::<&str>;
-            mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
-            mount(Some("tmpfs"), "/mnt", Some("tmpfs"), MsFlags::empty(), none).unwrap();
-            let (end_client, wait) = sync_channel(0);
-            let (tell, told) = sync_channel(1);
-            std::thread::spawn(move || {
-                unshare(CloneFlags::CLONE_NEWNET).unwrap();
-                tell.send(nix::unistd::gettid()).unwrap();
-                // Ends once the lab is dropped.
-                assert!(wait.recv().is_err());
-            });
-            let id = told.recv().unwrap();
-            let lab = Lab {
-                bpf_dir: PathBuf::from("/mnt/bpf"),
-                client: PathBuf::from(format!("/proc/{}/task/{id}/ns/net", std::process::id())),
-                _end_client: end_client,
-            };
-            lab.cable("service0");
-            test(&lab);
-        });
-        if let Err(panic) = host.join() {
-            std::panic::resume_unwind(panic);
-        }
-    }
-
-    /// A veth pair: `name` here, `client0` there.
-    fn cable(&self, name: &str) {
-        let id = self.client.ancestors().nth(2).unwrap().file_name().unwrap().to_str().unwrap();
-        ip(&format!("link add {name} type veth peer name client0 netns {id}"));
-        ip(&format!("addr add 10.77.0.1/24 dev {name}"));
-        ip(&format!("link set {name} up"));
-        self.on_client(&["ip", "link", "set", "client0", "up"]);
-        self.on_client(&["ip", "addr", "add", &format!("{CLIENT}/24"), "dev", "client0"]);
-    }
-
-    fn on_client(&self, command: &[&str]) -> Output {
-        let mut nsenter = Command::new("nsenter");
-        nsenter.arg(format!("--net={}", self.client.display())).args(command);
-        nsenter.output().unwrap()
-    }
-
-    /// Whether anybody answers the client's ARP request for the service address.
-    fn answered(&self) -> bool {
-        self.on_client(&["arping", "-f", "-c", "1", "-w", "1", "-I", "client0", SERVICE])
-            .status
-            .success()
-    }
-
-    fn open(&self) -> BpfPlane {
-        BpfPlane::open(&self.bpf_dir).unwrap()
-    }
-}
+use lab::{Lab, SERVICE, in_a_while, interface, ip, service};
 
 /// Where this version of the layouts is pinned.
 const SCHEMA_DIR: &str = "v3";
-
-fn ip(arguments: &str) {
-    let output = Command::new("ip").args(arguments.split(' ')).output().unwrap();
-    assert!(output.status.success(), "ip {arguments}: {output:?}");
-}
-
-/// An interface of this thread's network namespace.
-fn interface(name: &str) -> Interface {
-    let output = Command::new("ip").args(["-j", "link", "show", name]).output().unwrap();
-    let links: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    let digits = links[0]["address"].as_str().unwrap().split(':');
-    let mac: Vec<u8> = digits.map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect();
-    Interface {
-        name: name.to_owned(),
-        index: u32::try_from(links[0]["ifindex"].as_u64().unwrap()).unwrap(),
-        mac: mac.try_into().unwrap(),
-        addresses: Vec::new(),
-    }
-}
-
-fn service() -> IpAddr {
-    SERVICE.parse().unwrap()
-}
-
-fn in_a_while() -> Time {
-    rais::clock::now() + Duration::from_mins(10)
-}
 
 // Input: an address on the interface, which the kernel would answer for. Output: silence unless
 // open and leased, also after the lease's end and with the agent gone; then a new agent takes over.

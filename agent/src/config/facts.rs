@@ -50,6 +50,12 @@ pub trait Facts {
     /// Why it cannot be used, in words: it is not there, or has no hardware address.
     fn interface(&self, name: &str) -> Result<Interface, String>;
 
+    /// Whether clients can be served on this interface: what comes in there is its own.
+    ///
+    /// # Errors
+    /// Why not, in words: another one takes it all in.
+    fn serves(&self, interface: &Interface) -> Result<(), String>;
+
     /// The interface's speed in bytes a second, where it is known.
     fn speed(&self, name: &str) -> Option<u64>;
 
@@ -119,6 +125,10 @@ impl Facts for Machine {
         });
         let mac = mac.ok_or_else(|| format!("interface `{name}` has no hardware address"))?;
         Ok(Interface { name: name.to_owned(), index, mac, addresses })
+    }
+
+    fn serves(&self, interface: &Interface) -> Result<(), String> {
+        super::enslaved::why(&interface.name, interface.index).map_or(Ok(()), Err)
     }
 
     fn speed(&self, name: &str) -> Option<u64> {

@@ -326,8 +326,9 @@ fn service_interface(section: &Section<'_>, facts: &dyn Facts) -> Option<Interfa
     let expected = "the name of the interface that clients are on, in quotes";
     let name = section.string("service_interface", expected);
     let name = section.required("service_interface", name, expected)?;
-    facts
-        .interface(name.value)
+    let found = facts.interface(name.value);
+    let served = found.and_then(|found| facts.serves(&found).map(|()| found));
+    served
         .map_err(|message| {
             section.document().mistake(name.offset, format!("`service_interface`: {message}"));
         })

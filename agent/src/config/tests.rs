@@ -20,7 +20,7 @@ use super::facts::{Account, SecretFile};
 use super::*;
 use crate::group::{Balance, Failback, HostId, Placement, Role};
 
-/// A machine with `eth0` and `eth1`, an interface `bare` without addresses, `/etc/rais/*.key`
+/// A machine with `eth0` and `eth1`, an interface `bare` without addresses, `port0` of a bridge, `/etc/rais/*.key`
 /// and programs below `/bin`, `/usr/local/bin`, `/usr/sbin` and in `/etc/rais`. Its kernel knows no
 /// pressure on disks.
 struct Fake;
@@ -31,10 +31,15 @@ impl Facts for Fake {
             "eth0" => (2, &["10.77.0.1", "10.77.0.101", "fe80::1"]),
             "eth1" => (3, &["10.78.0.1"]),
             "bare" => (4, &[]),
+            "port0" => (5, &[]),
             _ => return Err(format!("there is no interface `{name}`; there are: eth0, eth1")),
         };
         let addresses = addresses.iter().map(|text| text.parse().unwrap()).collect();
         Ok(Interface { name: name.to_owned(), index, mac: [2, 0, 0, 0, 0, 1], addresses })
+    }
+
+    fn serves(&self, interface: &Interface) -> Result<(), String> {
+        if interface.index == 5 { Err("belongs to br0".to_owned()) } else { Ok(()) }
     }
 
     fn speed(&self, name: &str) -> Option<u64> {

@@ -25,6 +25,10 @@ impl Facts for Machine {
         Ok(Interface { name: name.to_owned(), index, mac, addresses: vec![address] })
     }
 
+    fn serves(&self, interface: &Interface) -> Result<(), String> {
+        if interface.index == 2 { Ok(()) } else { Err("belongs to another".to_owned()) }
+    }
+
     fn speed(&self, name: &str) -> Option<u64> {
         (name == "eth1").then_some(125_000_000)
     }

@@ -336,6 +336,7 @@ pub(super) const REPLACED: &[(&str, &str, &str)] = &[
         "= \"eth9\"",
         "f:5:21: `service_interface`: there is no interface `eth9`; there are: eth0, eth1",
     ),
+    ("= \"eth0\"", "= \"port0\"", "f:5:21: `service_interface`: belongs to br0"),
     (
         "= \"eth0\"",
         "= 0",

@@ -16,7 +16,7 @@ use nix::libc;
 
 use super::BpfPlane;
 use super::error::{BpfError, errno};
-use super::interface::{self, Mode, Running};
+use super::interface::{self, Kind, Mode, Running};
 use super::proof::{self, Proof};
 use crate::causes::in_words;
 use crate::config::checked::{Interface, XdpMode};
@@ -36,6 +36,10 @@ pub struct Attachment {
 /// Its `XDP_TX` is not its `ndo_xdp_xmit`, and drops silently.
 const VETH: &str = "a veth sends replies in native mode only where its other end runs an XDP program, \
                     which cannot be seen from here";
+
+/// The index of the interface is part of the maps' keys.
+const BOND: &str = "a bond has its members run the program in native mode, and they are not the \
+                    interface that the addresses are on";
 
 /// Beginning of the names of link pins.
 pub(super) const LINK_PREFIX: &str = "link-";
@@ -58,9 +62,12 @@ impl BpfPlane {
         let pin = self.link_pin(name);
         for &running in &state.running {
             if let Some(found) = self.pin_of(running.program)? {
+                if (state.kind, running.mode) == (Kind::Bond, Mode::Native) {
+                    return Err(native_bond(name, "; `rais clean` takes off what is there"));
+                }
                 adopt(program, &found, &pin)?;
                 let chosen = mode == XdpMode::Auto && running.mode == Mode::Generic;
-                let why = if state.veth { VETH } else { "the mode is that of an earlier agent" };
+                let why = known(state.kind).unwrap_or("the mode is that of an earlier agent");
                 let why = chosen.then(|| why.to_owned());
                 return Ok(Attachment { mode: running.mode, why, adopted: true });
             }
@@ -71,7 +78,8 @@ impl BpfPlane {
         // Whatever is pinned there belongs to an interface that is gone.
         remove_if_there(&pin)?;
         let (mode, why) = match mode {
-            XdpMode::Auto => attach_best(program, interface, state.veth, &pin)?,
+            XdpMode::Auto => attach_best(program, interface, state.kind, &pin)?,
+            XdpMode::Native if state.kind == Kind::Bond => return Err(native_bond(name, "")),
             XdpMode::Native => (attach_in(program, interface, Mode::Native, &pin)?, None),
             XdpMode::Generic => (attach_in(program, interface, Mode::Generic, &pin)?, None),
         };
@@ -197,12 +205,12 @@ fn adopt(program: &mut Xdp, found: &Path, pin: &Path) -> Result<(), BpfError> {
 fn attach_best(
     program: &mut Xdp,
     interface: &Interface,
-    veth: bool,
+    kind: Kind,
     pin: &Path,
 ) -> Result<(Mode, Option<String>), BpfError> {
-    if veth {
+    if let Some(why) = known(kind) {
         let mode = attach_in(program, interface, Mode::Generic, pin)?;
-        return Ok((mode, Some(VETH.to_owned())));
+        return Ok((mode, Some(why.to_owned())));
     }
     let why = match link_in(program, interface, Mode::Native) {
         Ok(link) => match proof::of(interface) {
@@ -220,6 +228,25 @@ fn attach_best(
         Err(other) => return Err(other),
     };
     Ok((attach_in(program, interface, Mode::Generic, pin)?, Some(why)))
+}
+
+/// Why native mode is not even tried on an interface of this kind.
+const fn known(kind: Kind) -> Option<&'static str> {
+    match kind {
+        Kind::Veth => Some(VETH),
+        Kind::Bond => Some(BOND),
+        Kind::Other => None,
+    }
+}
+
+/// The error for native mode on a bond: the program would find no address there and let everything
+/// through to the kernel, whatever has become of the lease.
+fn native_bond(interface: &str, more: &str) -> BpfError {
+    BpfError::Mode {
+        interface: interface.to_owned(),
+        mode: Mode::Native.word(),
+        source: format!("{BOND}{more}").into(),
+    }
 }
 
 /// Attaches in one mode, which it says.

@@ -1,5 +1,4 @@
-//! What XDP programs an interface runs, by netlink. Blocking: for start-up, not for the heartbeat
-//! path.
+//! What XDP programs an interface runs, and what kind of interface it is.
 
 #![allow(
     clippy::wildcard_enum_match_arm,
@@ -8,12 +7,11 @@
 
 use std::io;
 
-use rtnetlink::packet_core::{NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
-use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::link::{
     InfoKind, LinkAttribute, LinkInfo, LinkMessage, LinkXdp, XdpAttached,
 };
-use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+
+use crate::links;
 
 /// How a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,13 +45,24 @@ pub(super) struct Running {
     pub(super) mode: Mode,
 }
 
+/// Kinds of interfaces whose native mode cannot be judged by trying it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// One end of a veth pair.
+    Veth,
+    /// A bond.
+    Bond,
+    /// Any other.
+    Other,
+}
+
 /// What matters here of an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct State {
     /// The XDP programs it runs; more than one where several modes are in use.
     pub(super) running: Vec<Running>,
-    /// Whether it is one end of a veth pair.
-    pub(super) veth: bool,
+    /// What it is.
+    pub(super) kind: Kind,
 }
 
 /// Asks the kernel about the interface of this index in the caller's network namespace.
@@ -61,46 +70,30 @@ pub(super) struct State {
 /// # Errors
 /// There is no such interface, or netlink failed.
 pub(super) fn state(index: u32) -> io::Result<State> {
-    let mut socket = Socket::new(NETLINK_ROUTE)?;
-    socket.bind_auto()?;
-    socket.connect(&SocketAddr::new(0, 0))?;
-
-    let mut question = LinkMessage::default();
-    question.header.index = index;
-    let mut message = NetlinkMessage::new(
-        NetlinkHeader::default(),
-        NetlinkPayload::from(RouteNetlinkMessage::GetLink(question)),
-    );
-    message.header.flags = NLM_F_REQUEST;
-    message.finalize();
-    let mut bytes = vec![0; message.buffer_len()];
-    message.serialize(&mut bytes);
-    socket.send(&bytes, 0)?;
-
-    // Without the dump flag the kernel answers with one message: the link, or an error.
-    let (answer, _) = socket.recv_from_full()?;
-    let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&answer)
-        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-    match answer.payload {
-        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => Ok(read(&link)),
-        NetlinkPayload::Error(error) => Err(error.to_io()),
-        other => Err(io::Error::new(io::ErrorKind::InvalidData, format!("netlink: {other:?}"))),
-    }
+    links::one(index).map(|link| read(&link))
 }
 
 /// Picks what matters from a link message.
 fn read(link: &LinkMessage) -> State {
-    let mut state = State { running: Vec::new(), veth: false };
+    let mut state = State { running: Vec::new(), kind: Kind::Other };
     for attribute in &link.attributes {
         match attribute {
             LinkAttribute::Xdp(parts) => state.running = running(parts),
             LinkAttribute::LinkInfo(parts) => {
-                state.veth = parts.contains(&LinkInfo::Kind(InfoKind::Veth));
+                state.kind = parts.iter().find_map(kind).unwrap_or(Kind::Other);
             }
             _ => {}
         }
     }
     state
+}
+
+fn kind(part: &LinkInfo) -> Option<Kind> {
+    match part {
+        LinkInfo::Kind(InfoKind::Veth) => Some(Kind::Veth),
+        LinkInfo::Kind(InfoKind::Bond) => Some(Kind::Bond),
+        _ => None,
+    }
 }
 
 /// The programs named in `IFLA_XDP`: by mode where the kernel says so (since Linux 4.19), which it
