@@ -17,6 +17,7 @@
     reason = "the program macro does not hand comments on; nothing else is public"
 )]
 
+mod log;
 mod maps;
 mod packet;
 mod responder;

@@ -7,6 +7,7 @@ use rais_common::arp::{self, Frame, Kind, Verdict};
 use rais_common::maps::{ConflictEvent, ServiceKey, mapped};
 use rais_common::neighbour::{self, Judgement, Length, Options, Unit, Verdict as Verdict6};
 
+use crate::log::{Rare, log};
 use crate::maps::Owned;
 use crate::packet::Packet;
 use crate::{Fate, maps};
@@ -27,9 +28,13 @@ pub fn arp(packet: &mut Packet) -> Fate {
             arp::answer(frame, judged.owned.entry.mac);
             Fate::SendBack
         }
-        Verdict::Refuse => Fate::Drop,
+        Verdict::Refuse => {
+            log(Rare::Refused, &judged.key, || frame.sender_mac);
+            Fate::Drop
+        }
         Verdict::Claim => {
             let mac = frame.sender_mac;
+            log(Rare::Claim, &judged.key, || mac);
             maps::report(&ConflictEvent { key: judged.key, mac, reserved: [0; 2] });
             Fate::Pass
         }
@@ -49,6 +54,7 @@ pub fn tagged_arp(packet: &Packet) -> Fate {
     };
     if matches!(judged.verdict, Verdict::Refuse) {
         judged.count();
+        log(Rare::Refused, &judged.key, || frame.sender_mac);
         return Fate::Drop;
     }
     judged.verdict = Verdict::Pass;
@@ -98,6 +104,9 @@ fn judge(frame: &Frame, ifindex: u32) -> Option<Judged> {
     };
     let key = ServiceKey { address: mapped(address), ifindex };
     let owned = maps::owned(&key)?;
+    if matches!(kind, Kind::OtherRequest(_)) {
+        log(Rare::Malformed, &key, || frame.sender_mac);
+    }
     let verdict = arp::judge(kind, frame, &owned.entry, owned.live);
     Some(Judged { key, owned, verdict, asked })
 }
@@ -111,6 +120,7 @@ pub fn neighbour(packet: &mut Packet, key: &ServiceKey, solicits: bool) -> Optio
         let live = owned.live;
         count_solicitation(live);
         if !live {
+            log(Rare::Refused, key, || sender(packet));
             return Some(Fate::Drop);
         }
     }
@@ -120,6 +130,7 @@ pub fn neighbour(packet: &mut Packet, key: &ServiceKey, solicits: bool) -> Optio
     }
     let Judgement { verdict, mac } = judge_neighbour(packet, &owned);
     if matches!(verdict, Verdict6::Claim | Verdict6::Defend) {
+        log(Rare::Claim, key, || mac);
         maps::report(&ConflictEvent { key: *key, mac, reserved: [0; 2] });
     }
     if matches!(verdict, Verdict6::Answer | Verdict6::Defend) {
@@ -127,6 +138,7 @@ pub fn neighbour(packet: &mut Packet, key: &ServiceKey, solicits: bool) -> Optio
     }
     if matches!(verdict, Verdict6::Malformed) && solicits {
         maps::count(|c| c.nd_malformed += 1);
+        log(Rare::Malformed, key, || sender(packet));
     }
     solicits.then_some(Fate::Pass)
 }
@@ -138,6 +150,12 @@ pub fn hidden_solicitation(key: &ServiceKey) -> Option<Fate> {
     let owned = maps::owned(key)?;
     count_solicitation(owned.live);
     Some(if owned.live { Fate::Pass } else { Fate::Drop })
+}
+
+/// Who sent the frame, for the log; behind a priority tag that is not to be had.
+#[inline(always)]
+fn sender(packet: &Packet) -> [u8; 6] {
+    packet.link().map_or([0; 6], |link| link.source)
 }
 
 /// Counts a solicitation for an address of ours.

@@ -51,12 +51,21 @@ impl Rig {
     #[must_use]
     /// One with both service addresses open here under a live lease. None: cannot run here.
     pub fn new() -> Option<Self> {
+        Self::with_log(false)
+    }
+
+    /// As [`new`](Self::new), with or without what is logged of packets.
+    #[must_use]
+    pub fn with_log(asked_for: bool) -> Option<Self> {
         if !nix::unistd::geteuid().is_root() {
             assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "CI must run as root");
             eprintln!("SKIPPED, NOT TESTED: loading the XDP program needs root");
             return None;
         }
-        let mut object = EbpfLoader::new().load(rais::data_plane::bpf::OBJECT).unwrap();
+        let switch = u8::from(asked_for);
+        let mut loader = EbpfLoader::new();
+        loader.override_global("LOG_EVENTS", &switch, true);
+        let mut object = loader.load(rais::data_plane::bpf::OBJECT).unwrap();
         let program: &mut Xdp = object.program_mut("rais_xdp").unwrap().try_into().unwrap();
         program.load().unwrap();
         let mut rig = Self { object };
@@ -70,6 +79,11 @@ impl Rig {
             map.insert(key, zero, 0).unwrap();
         }
         Some(rig)
+    }
+
+    /// The object itself.
+    pub fn object(&mut self) -> &mut Ebpf {
+        &mut self.object
     }
 
     /// `SERVICE_ADDRS`

@@ -71,7 +71,7 @@ impl Link {
         for wanted in [XdpMode::Generic, XdpMode::Auto] {
             clean(&lab.bpf_dir).unwrap();
             detached(self.name);
-            let Attachment { mode, why, adopted } = lab.open().attach(&link, wanted).unwrap();
+            let Attachment { mode, why, adopted, .. } = lab.open().attach(&link, wanted).unwrap();
             assert_eq!((mode, adopted), (Mode::Generic, false));
             assert_eq!(why.is_some(), wanted == XdpMode::Auto, "{why:?}");
             assert!(why.is_none_or(|why| why.starts_with(self.why)), "{}", self.why);

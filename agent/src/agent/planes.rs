@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use anyhow::Context;
 
@@ -9,7 +10,7 @@ use super::leftovers;
 use crate::addresses::{Addresses, Leased};
 use crate::config::checked::{Config, DataPlaneKind, Interface, XdpMode};
 use crate::data_plane::DataPlane;
-use crate::data_plane::bpf::{self, Attachment, BpfPlane, Conflicts, Reader};
+use crate::data_plane::bpf::{self, Attachment, BpfPlane, Conflicts, PacketLog, Reader};
 use crate::data_plane::kernel::{self, KernelPlane};
 use crate::objects::Counted;
 
@@ -74,7 +75,10 @@ impl Planes {
             let kind = DataPlaneKind::Kernel.word();
             return Ok((Way { kind, mode: "", note: WITHOUT_BPF.to_owned() }, false));
         };
-        let Attachment { mode, why, adopted } = plane.attach(interface, mode)?;
+        let Attachment { mode, why, adopted, log } = plane.attach(interface, mode)?;
+        if let Some(log) = log {
+            tokio::spawn(write_down(log));
+        }
         let (name, word) = (&interface.name, mode.word());
         let note = why.unwrap_or_default();
         tracing::info!(interface = name, mode = word, adopted, note, "XDP program attached");
@@ -148,6 +152,18 @@ impl Planes {
             Self::Xdp(plane) => leftovers::disarm(plane, config).await,
             Self::Kernel => Ok(()),
         }
+    }
+}
+
+/// How often what the XDP program logs is looked for.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Writes to the log what the XDP program logs, for as long as the agent runs.
+async fn write_down(mut log: PacketLog) {
+    let mut looks = tokio::time::interval(LOOK);
+    loop {
+        looks.tick().await;
+        log.write_down();
     }
 }
 

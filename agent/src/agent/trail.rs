@@ -44,7 +44,8 @@ impl<'a> Trail<'a> {
         match self.config.agent.data_plane {
             DataPlaneKind::Xdp => {
                 let opened = BpfPlane::open_for_now(&self.config.agent.bpf_dir)?;
-                Ok(Planes::Xdp(self.plane.insert(opened).0.clone()))
+                let plane = self.plane.insert(opened).0.clone();
+                Ok(Planes::Xdp(plane.logging_packets(self.config.agent.log_packets)))
             }
             DataPlaneKind::Kernel => Ok(Planes::Kernel),
         }

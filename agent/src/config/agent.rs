@@ -20,6 +20,7 @@ pub(super) struct Raw {
     state_dir: PathBuf,
     pub(super) data_plane: DataPlaneKind,
     xdp_mode: XdpMode,
+    log_packets: bool,
     realtime: bool,
     metrics: Option<SocketAddr>,
     daemon: Daemon,
@@ -34,6 +35,7 @@ impl Raw {
             state_dir: self.state_dir,
             data_plane: self.data_plane,
             xdp_mode: self.xdp_mode,
+            log_packets: self.log_packets,
             realtime: self.realtime,
             metrics: self.metrics,
             daemon: self.daemon,
@@ -50,6 +52,7 @@ pub(super) fn read(section: Option<Section<'_>>, facts: &dyn Facts) -> Raw {
         state_dir: "/var/lib/rais".into(),
         data_plane: DataPlaneKind::Xdp,
         xdp_mode: XdpMode::Auto,
+        log_packets: false,
         realtime: true,
         metrics: None,
         daemon: daemon::usual(),
@@ -88,6 +91,14 @@ pub(super) fn read(section: Option<Section<'_>>, facts: &dyn Facts) -> Raw {
         [("auto", XdpMode::Auto), ("native", XdpMode::Native), ("generic", XdpMode::Generic)];
     if let Some(at) = section.choice("xdp_mode", &modes) {
         raw.xdp_mode = at.value;
+    }
+    if let Some(at) = section.boolean("log_packets") {
+        if at.value && raw.data_plane == DataPlaneKind::Kernel {
+            let message =
+                "`log_packets` needs `data_plane = \"xdp\"`: the XDP program alone sees them";
+            section.document().mistake(at.offset, message);
+        }
+        raw.log_packets = at.value;
     }
     if let Some(at) = section.boolean("realtime") {
         raw.realtime = at.value;

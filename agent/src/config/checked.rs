@@ -44,6 +44,8 @@ pub struct Agent {
     pub data_plane: DataPlaneKind,
     /// How the XDP program is attached.
     pub xdp_mode: XdpMode,
+    /// Whether the XDP program logs what is rare.
+    pub log_packets: bool,
     /// `SCHED_FIFO` and locked memory for the protocol threads where permitted.
     pub realtime: bool,
     /// Where metrics are served over HTTP.

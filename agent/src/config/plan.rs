@@ -178,6 +178,7 @@ fn agent(old: &Agent, new: &Agent) -> Result<Vec<Change>, Impossible> {
         state_dir,
         data_plane,
         xdp_mode,
+        log_packets,
         realtime,
         metrics,
         daemon: Daemon { socket, script_capabilities, log },
@@ -189,6 +190,7 @@ fn agent(old: &Agent, new: &Agent) -> Result<Vec<Change>, Impossible> {
     frozen.shown("state_dir", &state_dir.display(), &new.state_dir.display());
     frozen.shown("data_plane", data_plane.word(), new.data_plane.word());
     frozen.known("xdp_mode", xdp_mode, &new.xdp_mode);
+    frozen.shown("log_packets", log_packets, &new.log_packets);
     frozen.shown("realtime", realtime, &new.realtime);
     let SocketAccess { owner, group, mode } = socket;
     frozen.known("socket_owner", owner, &new.daemon.socket.owner);

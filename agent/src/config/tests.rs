@@ -119,6 +119,7 @@ run_dir = "/run/other"
 bpf_dir = "/sys/fs/bpf/other"
 data_plane = "xdp"
 xdp_mode = "generic"
+log_packets = true
 realtime = false
 state_dir = "/var/lib/other"
 metrics = "[::1]:9477"
@@ -240,7 +241,7 @@ fn the_smallest_file_gets_the_defaults() {
     assert_eq!(config.agent.run_dir, Path::new("/run/rais"));
     assert_eq!(config.agent.bpf_dir, Path::new("/sys/fs/bpf/rais"));
     assert_eq!(config.agent.xdp_mode, XdpMode::Auto);
-    assert!(config.agent.realtime);
+    assert!(config.agent.realtime && !config.agent.log_packets);
     assert_eq!(config.agent.state_dir, Path::new("/var/lib/rais"));
     assert_eq!(config.agent.metrics, None);
     assert_eq!(config.agent.daemon, daemon::usual());
@@ -267,7 +268,7 @@ fn every_key_is_read() {
     assert_eq!(config.agent.host, HostId(ip("10.77.0.9")));
     assert_eq!(config.agent.run_dir, Path::new("/run/other"));
     assert_eq!(config.agent.xdp_mode, XdpMode::Generic);
-    assert!(!config.agent.realtime);
+    assert!(!config.agent.realtime && config.agent.log_packets);
     assert_eq!(config.agent.state_dir, Path::new("/var/lib/other"));
     assert_eq!(config.agent.metrics, Some("[::1]:9477".parse().unwrap()));
     let (operator, rais) = (Some(37), Some(990));

@@ -12,6 +12,7 @@ mod error;
 mod filter;
 mod interface;
 mod mount;
+mod packet_log;
 mod plane;
 mod proof;
 
@@ -33,6 +34,7 @@ pub use conflicts::{Conflict, Conflicts};
 pub use error::BpfError;
 pub use interface::Mode;
 pub use mount::Place;
+pub use packet_log::PacketLog;
 pub use plane::{GroupPlane, Reader};
 pub use proof::{Proof, of as prove};
 
@@ -63,6 +65,7 @@ pub struct BpfPlane {
     users: Users,
     /// Counters that were made beforehand.
     spares: Arc<AtomicU32>,
+    log_packets: bool,
 }
 
 impl BpfPlane {
@@ -101,7 +104,19 @@ impl BpfPlane {
 
     /// The place for this version of the layouts.
     fn at(bpf_dir: &Path) -> Self {
-        Self { dir: schema_dir(bpf_dir), users: Users::default(), spares: Arc::default() }
+        Self {
+            dir: schema_dir(bpf_dir),
+            users: Users::default(),
+            spares: Arc::default(),
+            log_packets: false,
+        }
+    }
+
+    /// Has the program log what is rare, where that is asked for: on every interface that it is
+    /// [attached](Self::attach) to from now on.
+    #[must_use]
+    pub fn logging_packets(self, asked_for: bool) -> Self {
+        Self { log_packets: asked_for, ..self }
     }
 
     /// Refuses an interface that runs an XDP program of somebody else's. Changes nothing.
@@ -118,6 +133,7 @@ impl BpfPlane {
         for name in MAPS {
             loader.map_pin_path(name, self.dir.join(name));
         }
+        packet_log::choose(&mut loader, self.log_packets);
         loader.load(OBJECT).map_err(|error| BpfError::new("preparing the BPF maps", error))
     }
 

@@ -153,6 +153,7 @@ fn what_cannot_change_is_named_with_the_remedy() {
         ("/sys/fs/bpf/other", "/b", "`bpf_dir` (/sys/fs/bpf/other -> /b)"),
         ("/var/lib/other", "/c", "`state_dir` (/var/lib/other -> /c)"),
         ("xdp_mode = \"generic\"", "", "`xdp_mode`"),
+        ("log_packets = true", "", "`log_packets` (true -> false)"),
         ("realtime = false", "", "`realtime` (false -> true)"),
     ];
     for (from, to, expected) in rows {

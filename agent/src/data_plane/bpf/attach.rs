@@ -17,12 +17,13 @@ use nix::libc;
 use super::BpfPlane;
 use super::error::{BpfError, errno};
 use super::interface::{self, Kind, Mode, Running};
+use super::packet_log::PacketLog;
 use super::proof::{self, Proof};
 use crate::causes::in_words;
 use crate::config::checked::{Interface, XdpMode};
 
 /// The program on an interface.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Attachment {
     /// The mode in force. It may differ from the one asked for where the link was adopted.
     pub mode: Mode,
@@ -31,6 +32,8 @@ pub struct Attachment {
     pub why: Option<String>,
     /// The link was there already; the program in it was replaced.
     pub adopted: bool,
+    /// What the program logs, where that is asked for.
+    pub log: Option<PacketLog>,
 }
 
 /// Its `XDP_TX` is not its `ndo_xdp_xmit`, and drops silently.
@@ -54,10 +57,11 @@ impl BpfPlane {
     /// driver cannot; no permission; no BPF. Nothing is attached that was not before.
     pub fn attach(&self, interface: &Interface, mode: XdpMode) -> Result<Attachment, BpfError> {
         let mut object = self.load()?;
+        let name = &interface.name;
+        let log = self.log_packets.then(|| PacketLog::of(&mut object, name)).transpose()?;
         let program = xdp_program(&mut object)?;
         program.load().map_err(not_loaded)?;
 
-        let name = &interface.name;
         let state = look_at(interface)?;
         let pin = self.link_pin(name);
         for &running in &state.running {
@@ -69,7 +73,7 @@ impl BpfPlane {
                 let chosen = mode == XdpMode::Auto && running.mode == Mode::Generic;
                 let why = known(state.kind).unwrap_or("the mode is that of an earlier agent");
                 let why = chosen.then(|| why.to_owned());
-                return Ok(Attachment { mode: running.mode, why, adopted: true });
+                return Ok(Attachment { mode: running.mode, why, adopted: true, log });
             }
         }
         if let Some(running) = state.running.first() {
@@ -83,7 +87,7 @@ impl BpfPlane {
             XdpMode::Native => (attach_in(program, interface, Mode::Native, &pin)?, None),
             XdpMode::Generic => (attach_in(program, interface, Mode::Generic, &pin)?, None),
         };
-        Ok(Attachment { mode, why, adopted: false })
+        Ok(Attachment { mode, why, adopted: false, log })
     }
 
     /// See [`refuse_foreign`](Self::refuse_foreign).
