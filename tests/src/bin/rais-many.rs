@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
 use rais::clock;
+use rais::events::Event;
 use rais_tests::many::{Many, Mode, beats};
 use rais_tests::netns::Host;
 use rais_tests::trial::Trial;
@@ -111,6 +112,21 @@ fn measure(many: &Many) -> Result<()> {
             after.lapsed - before.lapsed,
         ),
     );
+    if seen.both > 0 {
+        explain(&trial)?;
+    }
+    Ok(())
+}
+
+/// What happened on both hosts, apart from what happened to each address.
+fn explain(trial: &Trial) -> Result<()> {
+    for number in 1..=2 {
+        let host = trial.get(number);
+        for event in host.events()?.into_iter().filter(|event| event.address.is_none()) {
+            let Event { time, kind, to, detail, .. } = event;
+            println!("{} {time} {kind} {to:?} {}", host.name(), detail.unwrap_or_default());
+        }
+    }
     Ok(())
 }
 
