@@ -207,8 +207,9 @@ impl Group {
         // What was due at the last tick and could not be done waits for the next heartbeat. What
         // fell due since, while other events were handled, does not.
         let tell = self.tells_changes_at();
+        let wanted = self.sends_wanted_at();
         let hidden = self.members.hidden_until(timeout).filter(|_| self.leads());
-        [judge, joined, order, decide, tell]
+        [judge, joined, order, decide, tell, wanted]
             .into_iter()
             .flatten()
             .chain(hidden)
@@ -279,6 +280,9 @@ impl Group {
         self.changed |= changed || self.lease_is_short(now);
         if (self.changed && self.tells_at_once(now)) || now >= self.next_heartbeat {
             self.heartbeat(now, &mut out);
+        }
+        if self.sends_wanted_at().is_some_and(|at| now >= at) {
+            self.send_wanted(now, &mut out);
         }
         if self.phase == Phase::Leaving && self.holdings.is_empty() {
             self.stopped = true;

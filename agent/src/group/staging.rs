@@ -13,6 +13,9 @@ use super::{HostId, Listed, Slice, Sum};
 const HOSTS: usize = 4_096;
 const ADDRESSES: usize = 65_536;
 
+/// A host of which nothing is known yet is waited for as many timeouts at most.
+const LONGEST: u32 = 32;
+
 /// Before all addresses.
 const LOWEST: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
@@ -27,6 +30,8 @@ struct Staged {
     taken: Option<u64>,
     /// Since when it has not been what the host has.
     behind: Option<Time>,
+    /// When more of it was seen to have arrived, and its digest then; for what was never whole.
+    nearer: Option<(Time, u64)>,
     /// When the host was last asked.
     asked: Option<Time>,
 }
@@ -40,6 +45,7 @@ impl Staged {
             digest: 0,
             taken: None,
             behind: None,
+            nearer: None,
             asked: None,
         }
     }
@@ -89,6 +95,9 @@ impl Staging {
         let staged = self.of(id, boot)?;
         if staged.digest != sum.digest {
             staged.behind.get_or_insert(now);
+            if staged.nearer.is_none_or(|(_, digest)| digest != staged.digest) {
+                staged.nearer = Some((now, staged.digest));
+            }
             return None;
         }
         (staged.behind, staged.asked) = (None, None);
@@ -113,8 +122,15 @@ impl Staging {
     }
 
     /// Whether the lists of a host in sight are not whole, and may be yet: it is given the timeout.
+    /// One of which nothing is known yet is given it as often as more has arrived, within reason:
+    /// nothing is to be taken over that it may have.
     pub fn awaits(&self, now: Time, timeout: Duration) -> bool {
-        self.hosts.values().any(|s| s.behind.is_some_and(|since| now < since + timeout))
+        self.hosts.values().any(|staged| {
+            let Some(behind) = staged.behind else { return false };
+            let nearer = staged.nearer.filter(|_| staged.taken.is_none()).map(|(at, _)| at);
+            let until = nearer.map_or(behind, |at| at.min(behind + timeout * LONGEST)) + timeout;
+            now < until
+        })
     }
 
     /// A host says its lists in its heartbeats, or is no longer in sight.

@@ -26,7 +26,8 @@ const COLLECT: Duration = Duration::from_micros(40);
 /// So few addresses may fit a heartbeat, at five bytes each.
 const FEW: usize = parts::LISTS_ROOM / 5;
 
-/// Most parts sent for questions in a quarter of a heartbeat: who misses more asks again.
+/// Most parts of a database sent for questions in a quarter of a heartbeat: who misses more asks
+/// again. Of lists there are no fewer, and no more than can be sent in that time.
 const ANSWER_LIMIT: usize = 64;
 
 /// Most questions at once.
@@ -45,6 +46,8 @@ pub(super) struct Telling {
     refused: Vec<IpAddr>,
     /// Since when it has sent how many parts for questions.
     answered: (Option<Time>, usize),
+    /// Slices of the lists that somebody misses and that are still to be sent.
+    wanted: BTreeSet<u16>,
     /// Which host heard is said next, and which part is repeated next.
     next_known: usize,
     next_part: u64,
@@ -122,6 +125,7 @@ impl Group {
         let mut host = self.own_info(now);
         self.telling.stale = false;
         self.telling.changed.clear();
+        self.telling.wanted.clear();
         if parts::lists_len(&host) <= parts::LISTS_ROOM {
             self.telling.told = None;
             self.telling.refused = Vec::new();
@@ -243,29 +247,53 @@ impl Group {
         if ask.to != self.settings.host {
             return;
         }
-        let (since, sent) = self.telling.answered;
-        let over = since.is_none_or(|since| now >= since + self.settings.heartbeat / 4);
-        let (since, sent) = if over { (Some(now), 0) } else { (since, sent) };
-        let left = ANSWER_LIMIT.saturating_sub(sent);
-        let before = out.len();
         match ask.of {
             PartOf::Lists => {
-                let Some(told) = self.telling.told.take() else { return };
+                let told = self.telling.told.as_ref();
                 // Asked with other slices: whoever asks will learn the right ones.
-                if told.bits == ask.bits {
-                    let mut indices = wanted(ask, &told.sums);
-                    indices.truncate(left);
-                    self.send_slices(&told, &indices, out);
+                if let Some(told) = told.filter(|told| told.bits == ask.bits) {
+                    self.telling.wanted.extend(wanted(ask, &told.sums));
+                    self.send_wanted(now, out);
                 }
-                self.telling.told = Some(told);
             }
             PartOf::Database => {
                 let mut slices = wanted(ask, &self.database.sums(ask.bits));
-                slices.truncate(left);
+                let (since, sent) = self.answered(now);
+                slices.truncate(ANSWER_LIMIT.saturating_sub(sent));
+                let before = out.len();
                 self.send_records(now, ask.bits, &slices, out);
+                self.telling.answered = (since, sent + out.len() - before);
             }
         }
-        self.telling.answered = (since, sent + out.len() - before);
+    }
+
+    /// Sends what somebody misses of the lists, as much as there is time for; the rest later.
+    pub(super) fn send_wanted(&mut self, now: Time, out: &mut Vec<Action>) {
+        let (since, sent) = self.answered(now);
+        let room = (self.settings.heartbeat / 4).as_nanos() / COLLECT.as_nanos();
+        let room = usize::try_from(room).unwrap_or(usize::MAX).max(ANSWER_LIMIT);
+        let Some(told) = self.telling.told.take() else { return };
+        let wanted = &mut self.telling.wanted;
+        let left = room.saturating_sub(sent);
+        let next = wanted.iter().nth(left).copied();
+        let rest = next.map_or_else(BTreeSet::new, |next| wanted.split_off(&next));
+        let some: Vec<u16> = std::mem::replace(wanted, rest).into_iter().collect();
+        self.send_slices(&told, &some, out);
+        self.telling.answered = (since, sent + some.len());
+        self.telling.told = Some(told);
+    }
+
+    /// When more of what somebody misses may be sent.
+    pub(super) fn sends_wanted_at(&self) -> Option<Time> {
+        let since = self.telling.answered.0.filter(|_| !self.telling.wanted.is_empty())?;
+        Some(since + self.settings.heartbeat / 4)
+    }
+
+    /// Since when how many parts were sent for questions, in this quarter of a heartbeat.
+    fn answered(&self, now: Time) -> (Option<Time>, usize) {
+        let (since, sent) = self.telling.answered;
+        let over = since.is_none_or(|since| now >= since + self.settings.heartbeat / 4);
+        if over { (Some(now), 0) } else { (since, sent) }
     }
 
     /// Asks a host for what differs from these sums.

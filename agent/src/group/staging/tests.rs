@@ -147,3 +147,36 @@ fn awaited_for_the_timeout() {
     assert!(is_whole(&mut staging, 4, &told));
     assert!(!staging.awaits(at(200), T));
 }
+
+// Heartbeats of a host of which nothing is known yet, with more of its lists before each, or not →
+// until when it is awaited: for the timeout after more had come, but not for ever. One that was
+// known is given the timeout once.
+#[test]
+fn awaited_while_more_arrives() {
+    let told = Told::new(set(300), 5);
+    let behind = |staging: &mut Staging, now| {
+        assert!(staging.whole(host(1), 4, told.sum(), at(now)).is_none());
+    };
+    let until = |staging: &Staging, end: u64| {
+        assert!(staging.awaits(at(end - 1), T) && !staging.awaits(at(end), T), "{end}");
+    };
+    let mut staging = Staging::default();
+    behind(&mut staging, 0);
+    until(&staging, 350);
+    say(&mut staging, 4, &told, &[0]);
+    behind(&mut staging, 200);
+    behind(&mut staging, 300);
+    until(&staging, 550);
+    for n in 1..20_u16 {
+        say(&mut staging, 4, &told, &[n]);
+        behind(&mut staging, 1_000 * u64::from(n));
+        until(&staging, (1_000 * u64::from(n)).min(32 * 350) + 350);
+    }
+    say(&mut staging, 4, &told, &(0..32).collect::<Vec<_>>());
+    assert!(is_whole(&mut staging, 4, &told));
+    staging.part(host(1), 4, Slice { bits: 5, index: 3 }, &[]);
+    behind(&mut staging, 30_000);
+    staging.part(host(1), 4, Slice { bits: 5, index: 4 }, &[]);
+    behind(&mut staging, 30_300);
+    until(&staging, 30_350);
+}
