@@ -91,18 +91,20 @@ pub enum Rare {
 /// Logs what a machine of this hardware address did about an address of this host.
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "the verifier has to see the condition where it is asked")]
+#[allow(clippy::cast_possible_truncation, reason = "the two halves of a number")]
 pub fn log(what: Rare, key: &ServiceKey, mac: impl FnOnce() -> [u8; 6]) {
     if !asked_for() {
         return;
     }
-    // Whatever the key is part of shall not be put on the stack for it.
-    let key = &{ *key };
+    // All in registers: nothing of it shall be put on the stack for those that are not rare.
+    let address = u128::from_be_bytes(key.address);
+    let (high, low) = ((address >> 64) as u64, address as u64);
     let [a, b, c, d, e, f] = mac();
     let mac = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
     match what {
-        Rare::Claim => claim(key, mac),
-        Rare::Malformed => malformed(key, mac),
-        Rare::Refused => refused(key, mac),
+        Rare::Claim => claim(high, low, mac),
+        Rare::Malformed => malformed(high, low, mac),
+        Rare::Refused => refused(high, low, mac),
     }
 }
 
@@ -110,24 +112,24 @@ pub fn log(what: Rare, key: &ServiceKey, mac: impl FnOnce() -> [u8; 6]) {
 // not there.
 
 #[inline(never)]
-fn claim(key: &ServiceKey, mac: u64) {
-    write(b"claim to ", key, mac);
+fn claim(high: u64, low: u64, mac: u64) {
+    write(b"claim to ", high, low, mac);
 }
 
 #[inline(never)]
-fn malformed(key: &ServiceKey, mac: u64) {
-    write(b"malformed question for ", key, mac);
+fn malformed(high: u64, low: u64, mac: u64) {
+    write(b"malformed question for ", high, low, mac);
 }
 
 #[inline(never)]
-fn refused(key: &ServiceKey, mac: u64) {
-    write(b"no lease to answer a question for ", key, mac);
+fn refused(high: u64, low: u64, mac: u64) {
+    write(b"no lease to answer a question for ", high, low, mac);
 }
 
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "as above")]
 #[allow(clippy::cast_possible_truncation, reason = "a record is short")]
-fn write<const TEXT: usize>(text: &[u8; TEXT], key: &ServiceKey, mac: u64) {
+fn write<const TEXT: usize>(text: &[u8; TEXT], high: u64, low: u64, mac: u64) {
     if !within_budget() {
         return;
     }
@@ -135,6 +137,7 @@ fn write<const TEXT: usize>(text: &[u8; TEXT], key: &ServiceKey, mac: u64) {
         return;
     };
     let [_, _, a, b, c, d, e, f] = mac.to_be_bytes();
+    let address = (u128::from(high) << 64 | u128::from(low)).to_be_bytes();
     entry.write(Record {
         size: size_of::<Record<TEXT>>() as u16,
         target: Field::new(RecordFieldKind::Target as u8, *b"rais"),
@@ -145,7 +148,7 @@ fn write<const TEXT: usize>(text: &[u8; TEXT], key: &ServiceKey, mac: u64) {
         arguments: Field::new(RecordFieldKind::NumArgs as u8, 6),
         text: Field::new(ArgumentKind::Str as u8, *text),
         address_as: Field::new(ArgumentKind::DisplayHint as u8, DisplayHint::Ip as u8),
-        address: Field::new(ArgumentKind::ArrU8Len16 as u8, key.address),
+        address: Field::new(ArgumentKind::ArrU8Len16 as u8, address),
         from: Field::new(ArgumentKind::Str as u8, *b" from "),
         mac_as: Field::new(ArgumentKind::DisplayHint as u8, DisplayHint::LowerMac as u8),
         mac: Field::new(ArgumentKind::ArrU8Len6 as u8, [a, b, c, d, e, f]),

@@ -12,6 +12,8 @@ use rais_common::maps::{
     ServiceEntry, ServiceKey, Traffic, filter_bit,
 };
 
+use crate::log::{Rare, log};
+
 /// Bytes of the ring buffer: about 1,800 claims. A power of two and whole pages, also of 64 KiB.
 const EVENT_BYTES: usize = 65_536;
 
@@ -105,8 +107,12 @@ pub fn add_traffic(key: &ServiceKey, bytes: u64, connection: bool) {
     }
 }
 
-/// Tells the agent of a claim; counts it, too.
+/// Tells the agent of a claim; counts and logs it, too.
+///
+/// A function of its own: nothing of this is to be in the way of those packets that are not rare.
+#[inline(never)]
 pub fn report(event: &ConflictEvent) {
+    log(Rare::Claim, &event.key, || event.mac);
     let lost = EVENTS.output_untyped::<ConflictEvent>(event, 0).is_err();
     count(|c| {
         c.conflicts += 1;

@@ -34,7 +34,6 @@ pub fn arp(packet: &mut Packet) -> Fate {
         }
         Verdict::Claim => {
             let mac = frame.sender_mac;
-            log(Rare::Claim, &judged.key, || mac);
             maps::report(&ConflictEvent { key: judged.key, mac, reserved: [0; 2] });
             Fate::Pass
         }
@@ -130,7 +129,6 @@ pub fn neighbour(packet: &mut Packet, key: &ServiceKey, solicits: bool) -> Optio
     }
     let Judgement { verdict, mac } = judge_neighbour(packet, &owned);
     if matches!(verdict, Verdict6::Claim | Verdict6::Defend) {
-        log(Rare::Claim, key, || mac);
         maps::report(&ConflictEvent { key: *key, mac, reserved: [0; 2] });
     }
     if matches!(verdict, Verdict6::Answer | Verdict6::Defend) {

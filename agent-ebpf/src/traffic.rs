@@ -6,7 +6,7 @@ use rais_common::maps::{ServiceKey, mapped};
 use rais_common::neighbour::{ADVERTISEMENT, ICMPV6, SOLICITATION};
 
 use crate::maps::Owned;
-use crate::packet::{Extension, Ipv4, Ipv6, Message, PAYLOAD, Packet, Tcp};
+use crate::packet::{Extension, Ipv4, Ipv6, Message, PAYLOAD, Packet, Tcp, copied};
 use crate::{Fate, maps, responder};
 
 /// IP protocol number of TCP.
@@ -128,12 +128,4 @@ fn begins_connection(segment: &Tcp) -> bool {
     const SYN: u8 = 0x02;
     const ACK: u8 = 0x10;
     segment.flags & (SYN | ACK) == SYN
-}
-
-/// An address out of a packet, in two registers: a copy of so many bytes would be a call of
-/// `memmove`, which the verifier does not take.
-#[inline(always)]
-#[allow(clippy::inline_always, reason = "packet pointers do not survive a BPF function call")]
-fn copied(address: &[u8; 16]) -> [u8; 16] {
-    u128::from_ne_bytes(*address).to_ne_bytes()
 }
