@@ -16,8 +16,11 @@ use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
 /// Most requests in one datagram: their answers fit the socket's buffer by far, and others get
-/// their turn between two datagrams.
+/// their turn between two datagrams. Where the kernel is not preemptible nobody gets it before, on
+/// that CPU: not the thread that is to send a heartbeat, either. To add an address to an interface
+/// that has thousands takes a millisecond (IPv6: three), to add a route some 10 us.
 const AT_ONCE: usize = 64;
+const AT_ONCE_SLOW: usize = 4;
 
 /// Length of a netlink header, and what messages are aligned to.
 const HEADER: usize = 16;
@@ -28,6 +31,14 @@ const ALIGNMENT: usize = 4;
 pub(super) struct Request {
     pub message: RouteNetlinkMessage,
     pub flags: u16,
+}
+
+impl Request {
+    /// The kernel may take a millisecond or more for it.
+    const fn is_slow(&self) -> bool {
+        use RouteNetlinkMessage::{DelAddress, NewAddress};
+        matches!(self.message, NewAddress(_) | DelAddress(_))
+    }
 }
 
 /// The socket.
@@ -53,7 +64,8 @@ impl Exchange {
     /// Has the kernel carry the requests out, in order; an answer to each.
     pub fn carry_out(&mut self, requests: &[Request]) -> Vec<io::Result<()>> {
         let mut answers = Vec::with_capacity(requests.len());
-        for some in requests.chunks(AT_ONCE) {
+        let slow = requests.iter().any(Request::is_slow);
+        for some in requests.chunks(if slow { AT_ONCE_SLOW } else { AT_ONCE }) {
             let mut some_answers = match self.send(some) {
                 Ok(first) => self.acknowledgements(first, some.len()),
                 Err(e) => some.iter().map(|_| Err(again(&e))).collect(),
