@@ -3,7 +3,6 @@
 //! What is added here carries a mark ([`MARK`]), so that it can be told from what the operator put
 //! there and be taken away after an agent that died.
 
-mod exchange;
 mod local;
 mod messages;
 
@@ -12,8 +11,9 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use exchange::Exchange;
 use tokio::runtime::Handle;
+
+use crate::netlink::Exchange;
 
 /// `IFA_PROTO` of the addresses added here, and the protocol of the routes. Linux keeps the former
 /// since 5.18; older kernels ignore it, and then [`Addresses::ours`] finds no addresses.

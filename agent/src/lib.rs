@@ -17,6 +17,7 @@ pub mod log;
 mod made;
 pub mod metrics;
 pub mod monitor;
+mod netlink;
 pub mod objects;
 mod privileges;
 pub mod process;

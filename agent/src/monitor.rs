@@ -7,6 +7,7 @@
 //! | `rais-dns` | answers questions about the zone, where the agent does so itself |
 //! | the shared runtime | scripts, netlink, tests, loads, reports, name service |
 
+mod beforehand;
 pub mod change;
 mod counters;
 pub mod dns;

@@ -8,9 +8,9 @@ use std::net::IpAddr;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use super::exchange::Exchange;
 use super::{Change, Place, locked, messages};
 use crate::clock;
+use crate::netlink::Exchange;
 
 /// No longer than this, all together: where routes are not what is usual, nothing is waited for
 /// that may never come.

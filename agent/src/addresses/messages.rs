@@ -16,8 +16,8 @@ use rtnetlink::packet_route::route::{
 };
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 
-use super::exchange::Request;
 use super::{Change, MARK, Place};
+use crate::netlink::Request;
 
 /// `IFA_CACHEINFO`: for ever (`INFINITY_LIFE_TIME` of the kernel).
 const FOREVER: u32 = u32::MAX;

@@ -223,7 +223,7 @@ impl Control {
             }
         }
         if self.sweep.end(next, !decisions.is_empty()) {
-            let shift = self.shift(situation, table, &tally, random);
+            let shift = self.shift(situation, &table, &tally, random);
             let decision = |(shift, reason)| self.hand_over(situation, shift, reason, None);
             decisions.extend(shift.map(decision));
         }
@@ -241,24 +241,27 @@ impl Control {
         self.unassignable.extract_if(span, gone).for_each(drop);
     }
 
+    /// Some address is on its way, or may be.
+    fn is_under_way(&self) -> bool {
+        !(self.pending.is_empty() && self.waiting.is_empty())
+    }
+
     /// The one address that changes its host although nothing is wrong with it.
     fn shift(
         &mut self,
         situation: &Situation<'_>,
-        table: Table,
+        table: &Table,
         tally: &Tally,
         random: &mut Random,
     ) -> Option<(Shift, Reason)> {
-        let under_way =
-            |control: &Self| !(control.pending.is_empty() && control.waiting.is_empty());
-        let mut moving = self.sweep.has_decided() || under_way(self);
-        // Where something is under way nothing is looked for.
-        let all = if moving || table.span() == ALL { table } else { Table::new(situation) };
-        if all.span() == ALL {
-            self.update_waiting(situation.now, &all);
-            moving |= under_way(self);
+        let mut moving = self.sweep.has_decided() || self.is_under_way();
+        // Where something is under way nothing is looked for, else in all there are.
+        let all = (!moving && table.span() != ALL).then(|| Table::new(situation));
+        if let Some(all) = &all {
+            self.update_waiting(situation.now, all);
+            moving = self.is_under_way();
         }
-        let table = &all;
+        let table = all.as_ref().unwrap_or(table);
         let balancer = &mut self.balancer;
         let relief = balancer.decide(situation, table, moving, tally, random);
         let moving = moving || relief.is_some();

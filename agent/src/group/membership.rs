@@ -357,9 +357,10 @@ fn sort_lists(info: &mut HostInfo) {
 
 /// Notes that a host has listed some addresses and lists others now, both ascending.
 fn recount(listed: &mut BTreeMap<IpAddr, usize>, before: &[Served], now: &[Served]) {
-    let addresses = |served: &'_ [Served]| served.iter().map(|s| s.address).collect::<Vec<_>>();
-    let (before, now) = (addresses(before), addresses(now));
-    for address in before.iter().filter(|address| now.binary_search(address).is_err()) {
+    let lists = |served: &[Served], address| {
+        served.binary_search_by_key(&address, |served| served.address).is_ok()
+    };
+    for Served { address, .. } in before.iter().filter(|s| !lists(now, s.address)) {
         if let Some(count) = listed.get_mut(address) {
             *count = count.saturating_sub(1);
             if *count == 0 {
@@ -367,7 +368,7 @@ fn recount(listed: &mut BTreeMap<IpAddr, usize>, before: &[Served], now: &[Serve
             }
         }
     }
-    for address in now.iter().filter(|address| before.binary_search(address).is_err()) {
+    for Served { address, .. } in now.iter().filter(|s| !lists(before, s.address)) {
         *listed.entry(*address).or_default() += 1;
     }
 }

@@ -4,13 +4,9 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::mpsc::SyncSender;
-use std::time::Duration;
 
+use super::beforehand::{LOOK, Trouble, ask, goes_on};
 use super::driver::Input;
-use super::prearm::{Trouble, ask};
-
-/// How often to look for addresses that have come to be known.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// Groups that have no more make theirs when they need them.
 const FEW: usize = 256;
@@ -22,17 +18,10 @@ const AT_ONCE: usize = 64;
 pub(super) async fn run(group: String, inbox: SyncSender<Input>) {
     let mut made = HashSet::new();
     let mut failing = false;
-    loop {
-        match make(&inbox, &mut made).await {
-            Ok(()) => failing = false,
-            Err(Trouble::Over) => return,
-            // Once per occurrence. Those of an address are made when it is taken over, then.
-            Err(Trouble::Failed(error)) => {
-                if !std::mem::replace(&mut failing, true) {
-                    tracing::warn!(group, "not all counters are made beforehand: {error}");
-                }
-            }
-        }
+    let complain = |error: &str| {
+        tracing::warn!(group, "not all counters are made beforehand: {error}");
+    };
+    while goes_on(make(&inbox, &mut made).await, &mut failing, complain) {
         tokio::time::sleep(LOOK).await;
     }
 }

@@ -208,8 +208,13 @@ impl Driver {
 
     /// Has the group told a little later.
     fn tell_later(&mut self, event: Event) {
-        let unprepared = |plane: &dyn DataPlane| matches!(event, Event::Configured { address, .. } if !plane.is_prepared(address));
-        let counts_for = if unprepared(self.plane.as_ref()) { UNPREPARED } else { 1 };
+        let counts_for = if let Event::Configured { address, .. } = event
+            && !self.plane.is_prepared(address)
+        {
+            UNPREPARED
+        } else {
+            1
+        };
         let Waiting { later, last_counts_for: last, .. } = &mut self.waiting;
         if let Some(events) = later.back_mut().filter(|_| *last + counts_for <= AT_ONCE) {
             events.push(event);

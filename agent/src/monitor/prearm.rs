@@ -3,16 +3,11 @@
 
 use std::collections::HashSet;
 use std::net::IpAddr;
-use std::sync::mpsc::{SyncSender, TrySendError};
-use std::time::Duration;
+use std::sync::mpsc::SyncSender;
 
-use tokio::sync::oneshot;
-
+use super::beforehand::{LOOK, Trouble, ask, goes_on, tell};
 use super::driver::Input;
 use crate::addresses::{Addresses, Change, Place};
-
-/// How often to look for addresses that have come to be known.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// The driver prepares so many at a time, between heartbeats: some milliseconds.
 const AT_ONCE: usize = 128;
@@ -21,26 +16,12 @@ const AT_ONCE: usize = 128;
 pub(super) async fn run(group: String, inbox: SyncSender<Input>, addresses: Addresses) {
     let mut armed = HashSet::new();
     let mut failing = false;
-    loop {
-        match arm(&inbox, &addresses, &mut armed).await {
-            Ok(()) => failing = false,
-            Err(Trouble::Over) => return,
-            // Once per occurrence: it is tried again, and until then addresses are put in place
-            // when this host is to have them.
-            Err(Trouble::Failed(error)) => {
-                if !std::mem::replace(&mut failing, true) {
-                    tracing::warn!(group, "not all addresses are in place beforehand: {error}");
-                }
-            }
-        }
+    let complain = |error: &str| {
+        tracing::warn!(group, "not all addresses are in place beforehand: {error}");
+    };
+    while goes_on(arm(&inbox, &addresses, &mut armed).await, &mut failing, complain) {
         tokio::time::sleep(LOOK).await;
     }
-}
-
-pub(super) enum Trouble {
-    /// The driver has ended.
-    Over,
-    Failed(String),
 }
 
 /// Prepares what is known and not prepared yet.
@@ -70,22 +51,4 @@ async fn arm(
         failed.map_or(Ok(()), |error| Err(Trouble::Failed(error)))?;
     }
     Ok(())
-}
-
-/// Asks the driver.
-pub(super) async fn ask<T>(
-    inbox: &SyncSender<Input>,
-    question: impl FnOnce(oneshot::Sender<T>) -> Input,
-) -> Result<T, Trouble> {
-    let (reply, answer) = oneshot::channel();
-    tell(inbox, question(reply))?;
-    answer.await.map_err(|_gone| Trouble::Over)
-}
-
-/// Never waits: a thread of the runtime is not to.
-fn tell(inbox: &SyncSender<Input>, input: Input) -> Result<(), Trouble> {
-    inbox.try_send(input).map_err(|refused| match refused {
-        TrySendError::Full(_) => Trouble::Failed("the group has too much to do".to_owned()),
-        TrySendError::Disconnected(_) => Trouble::Over,
-    })
 }

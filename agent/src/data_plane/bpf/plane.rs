@@ -180,8 +180,11 @@ impl GroupPlane {
         let some: Vec<IpAddr> = self.uncounted.iter().take(COUNTED_LATER).map(address).collect();
         // Tried again with the next lease.
         drop(self.count_from_now(&some));
-        let counted = &self.counted;
-        self.uncounted.retain(|key| !counted.contains(key));
+        for key in some.into_iter().map(|address| key(address, self.ifindex)) {
+            if self.counted.contains(&key) {
+                self.uncounted.remove(&key);
+            }
+        }
     }
 
     /// Counts anew what keeps its entry.

@@ -9,8 +9,6 @@ pub(super) struct Sweep {
     next: Option<IpAddr>,
     /// Something has changed since it began: it is to begin anew at its end.
     again: bool,
-    /// There is more to look at than the last turn had room for.
-    unfinished: bool,
     /// It has brought about a decision.
     decided: bool,
 }
@@ -29,9 +27,7 @@ impl Sweep {
     pub fn end(&mut self, next: Option<IpAddr>, decided: bool) -> bool {
         self.next = next;
         self.decided |= decided;
-        let done = next.is_none();
-        self.unfinished = !done || std::mem::take(&mut self.again);
-        done
+        next.is_none()
     }
 
     /// The first address to be looked at; none: the first there is.
@@ -41,7 +37,7 @@ impl Sweep {
 
     /// There is more to look at than the last turn had room for.
     pub const fn is_unfinished(&self) -> bool {
-        self.unfinished
+        self.next.is_some() || self.again
     }
 
     /// It has brought about a decision.

@@ -10,31 +10,33 @@
 use std::io;
 
 use rtnetlink::packet_core::{
-    NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkBuffer, NetlinkHeader, NetlinkMessage,
+    NetlinkPayload,
 };
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
 /// Most requests in one datagram: their answers fit the socket's buffer by far, and others get
 /// their turn between two datagrams. Where the kernel is not preemptible nobody gets it before, on
-/// that CPU: not the thread that is to send a heartbeat, either. To add an address to an interface
-/// that has thousands takes a millisecond (IPv6: three), to add a route some 10 us.
+/// that CPU: not the thread that is to send a heartbeat, either. 10,000 routes take the kernel a
+/// tenth of a second, as many addresses on an interface two seconds, IPv6 ones half a minute.
 const AT_ONCE: usize = 64;
 const AT_ONCE_SLOW: usize = 4;
 
-/// Length of a netlink header, and what messages are aligned to.
-const HEADER: usize = 16;
+/// What messages are aligned to.
 const ALIGNMENT: usize = 4;
+
+type Message = NetlinkMessage<RouteNetlinkMessage>;
 
 /// A request that changes something, and the flags that go with it.
 #[derive(Clone, Debug)]
-pub(super) struct Request {
+pub(crate) struct Request {
     pub message: RouteNetlinkMessage,
     pub flags: u16,
 }
 
 impl Request {
-    /// The kernel may take a millisecond or more for it.
+    /// One of thousands takes the kernel long.
     const fn is_slow(&self) -> bool {
         use RouteNetlinkMessage::{DelAddress, NewAddress};
         matches!(self.message, NewAddress(_) | DelAddress(_))
@@ -43,7 +45,7 @@ impl Request {
 
 /// The socket.
 #[derive(Debug)]
-pub(super) struct Exchange {
+pub(crate) struct Exchange {
     socket: Socket,
     sequence: u32,
 }
@@ -118,14 +120,37 @@ impl Exchange {
 
     /// Everything of a kind that there is.
     pub fn dump(&mut self, question: RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
+        self.dump_all(question, false)
+    }
+
+    /// As [`dump`](Self::dump), without what cannot be read: a kernel newer than this may say of
+    /// things that do not matter here what this does not know.
+    pub fn dump_readable(
+        &mut self,
+        question: RouteNetlinkMessage,
+    ) -> io::Result<Vec<RouteNetlinkMessage>> {
+        self.dump_all(question, true)
+    }
+
+    fn dump_all(
+        &mut self,
+        question: RouteNetlinkMessage,
+        only_readable: bool,
+    ) -> io::Result<Vec<RouteNetlinkMessage>> {
         let number = self.next();
         let mut datagram = Vec::new();
         append(&mut datagram, number, NLM_F_REQUEST | NLM_F_DUMP, question);
         self.socket.send(&datagram, 0)?;
         let mut found = Vec::new();
         loop {
-            let messages = self.receive()?;
-            for message in messages.into_iter().filter(|m| m.header.sequence_number == number) {
+            for message in self.datagram()? {
+                let message = match message {
+                    Err(_) if only_readable => continue,
+                    message => message?,
+                };
+                if message.header.sequence_number != number {
+                    continue;
+                }
                 match message.payload {
                     NetlinkPayload::InnerMessage(one) => found.push(one),
                     NetlinkPayload::Done(_) => return Ok(found),
@@ -155,17 +180,20 @@ impl Exchange {
     }
 
     /// The messages of the next datagram.
-    fn receive(&self) -> io::Result<Vec<NetlinkMessage<RouteNetlinkMessage>>> {
+    fn receive(&self) -> io::Result<Vec<Message>> {
+        self.datagram()?.into_iter().collect()
+    }
+
+    /// The messages of the next datagram, or why one cannot be read.
+    fn datagram(&self) -> io::Result<Vec<io::Result<Message>>> {
         let (datagram, _) = self.socket.recv_from_full()?;
         let mut messages = Vec::new();
         let mut rest = datagram.as_slice();
-        while rest.len() >= HEADER {
-            let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest)
-                .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
-            let length = usize::try_from(message.header.length).unwrap_or(usize::MAX);
-            let length = length.max(HEADER).next_multiple_of(ALIGNMENT);
-            messages.push(message);
-            rest = rest.get(length..).unwrap_or_default();
+        while let Ok(header) = NetlinkBuffer::new_checked(rest) {
+            let length = usize::try_from(header.length()).unwrap_or(usize::MAX);
+            let message = Message::deserialize(rest);
+            messages.push(message.map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e)));
+            rest = rest.get(length.next_multiple_of(ALIGNMENT)..).unwrap_or_default();
         }
         Ok(messages)
     }
