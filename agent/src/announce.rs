@@ -8,7 +8,7 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 pub use frame::{ArpForm, gratuitous_arp, neighbour_advertisement};
@@ -23,9 +23,6 @@ use crate::privileges;
 /// Most addresses that wait to be announced: twice as many as there can be. What does not fit is
 /// dropped and counted; owners repeat their announcements.
 const WAITING_LIMIT: usize = 2 * rais_common::maps::MAX_ADDRESSES as usize;
-
-/// Most lists of addresses that wait.
-const LISTS_LIMIT: usize = 4_096;
 
 /// So many frames at most are handed to the interface in so much time, and with one system call:
 /// everybody on the network has to take all of them.
@@ -64,7 +61,7 @@ pub struct AnnounceCounters {
 /// which ends after this is dropped and what waits was sent.
 #[derive(Debug)]
 pub struct Announcer {
-    queue: SyncSender<Waiting>,
+    queue: Sender<Waiting>,
     counts: Arc<Counts>,
 }
 
@@ -102,7 +99,8 @@ impl Announcer {
             interface: interface.name.clone(),
             source,
         })?;
-        let (queue, waiting) = sync_channel(LISTS_LIMIT);
+        #[allow(clippy::disallowed_methods, reason = "bounded by what it holds: WAITING_LIMIT")]
+        let (queue, waiting) = channel();
         let counts = Arc::new(Counts::default());
         let work = Work {
             socket,
@@ -127,7 +125,7 @@ impl Announcer {
         let count = addresses.len();
         let before = self.counts.waiting.fetch_add(count, Ordering::Relaxed);
         let room = before.saturating_add(count) <= WAITING_LIMIT;
-        if !room || self.queue.try_send(Waiting { addresses, until }).is_err() {
+        if !room || self.queue.send(Waiting { addresses, until }).is_err() {
             self.counts.waiting.fetch_sub(count, Ordering::Relaxed);
             self.counts.left_out(count);
         }

@@ -47,7 +47,7 @@ use crate::traps::{Counters, Speaker, Traps};
 use crate::wire::{Decoder, Encoder, GroupTag, WireError};
 
 use dns::{Names, Views};
-use driver::{Driver, Input};
+use driver::{Driver, Inbox, Input};
 use link::Link;
 use receive::{ReceiveCounters, ReceiveThread, Receiver};
 use reports::Readers;
@@ -106,7 +106,7 @@ pub enum StartError {
 
 /// A running group.
 pub struct Monitor {
-    inbox: SyncSender<Input>,
+    inbox: Inbox,
     objects: Mutex<Objects>,
     traffic: Arc<Mutex<Traffic>>,
     scripts: Scripts,
@@ -186,7 +186,7 @@ fn announcer(group: &checked::Group) -> Result<Announcer, AnnounceError> {
 
 /// Puts the group's addresses in place beforehand, where that is wanted, and else what takes long of
 /// it where there are many.
-fn arm(group: &checked::Group, runtime: &Handle, inbox: &SyncSender<Input>, addresses: Addresses) {
+fn arm(group: &checked::Group, runtime: &Handle, inbox: &Inbox, addresses: Addresses) {
     let (name, inbox) = (group.settings.name.clone(), inbox.clone());
     if matches!(group.address_mode, AddressMode::Route { prearm: true }) {
         runtime.spawn(prearm::run(name, inbox, addresses));
@@ -200,8 +200,8 @@ fn arm(group: &checked::Group, runtime: &Handle, inbox: &SyncSender<Input>, addr
 pub struct Prepared<'a> {
     group: &'a checked::Group,
     means: Means<'a>,
-    inbox: SyncSender<Input>,
-    inputs: std::sync::mpsc::Receiver<Input>,
+    inbox: Inbox,
+    inputs: std::sync::mpsc::Receiver<Box<Input>>,
     encoder: Encoder,
     sockets: Arc<Mutex<Receiver>>,
     transmitter: Transmitter,
@@ -348,7 +348,7 @@ impl Monitor {
     /// driver has ended.
     pub async fn view(&self) -> Option<(View, Vec<Link>)> {
         let (reply, answer) = oneshot::channel();
-        self.inbox.try_send(Input::View(reply)).ok()?;
+        self.inbox.try_send(Box::new(Input::View(reply))).ok()?;
         answer.await.ok()
     }
 
@@ -356,7 +356,7 @@ impl Monitor {
     /// ended.
     pub async fn relocate(&self, address: IpAddr, to: HostId) -> Option<Result<(), MoveRefusal>> {
         let (reply, answer) = oneshot::channel();
-        self.inbox.try_send(Input::Move { address, to, reply }).ok()?;
+        self.inbox.try_send(Box::new(Input::Move { address, to, reply })).ok()?;
         answer.await.ok()
     }
 
@@ -416,7 +416,7 @@ impl Monitor {
 }
 
 /// Hands the driver what happens on the runtime.
-fn events(inbox: &SyncSender<Input>) -> Arc<dyn Fn(Event) + Send + Sync> {
+fn events(inbox: &Inbox) -> Arc<dyn Fn(Event) + Send + Sync> {
     let inbox = inbox.clone();
     Arc::new(move |event| {
         if !driver::deliver(&inbox, event) {

@@ -1,12 +1,12 @@
 //! What is made ready for the addresses of a group before this host has them: looked for again and
 //! again, as addresses come to be known.
 
-use std::sync::mpsc::{SyncSender, TrySendError};
+use std::sync::mpsc::TrySendError;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::driver::Input;
+use super::driver::{Inbox, Input};
 
 /// How often to look for addresses that have come to be known.
 pub(super) const LOOK: Duration = Duration::from_secs(1);
@@ -40,7 +40,7 @@ pub(super) fn goes_on(
 
 /// Asks the driver.
 pub(super) async fn ask<T>(
-    inbox: &SyncSender<Input>,
+    inbox: &Inbox,
     question: impl FnOnce(oneshot::Sender<T>) -> Input,
 ) -> Result<T, Trouble> {
     let (reply, answer) = oneshot::channel();
@@ -49,8 +49,8 @@ pub(super) async fn ask<T>(
 }
 
 /// Never waits: a thread of the runtime is not to.
-pub(super) fn tell(inbox: &SyncSender<Input>, input: Input) -> Result<(), Trouble> {
-    inbox.try_send(input).map_err(|refused| match refused {
+pub(super) fn tell(inbox: &Inbox, input: Input) -> Result<(), Trouble> {
+    inbox.try_send(Box::new(input)).map_err(|refused| match refused {
         TrySendError::Full(_) => Trouble::Failed("the group has too much to do".to_owned()),
         TrySendError::Disconnected(_) => Trouble::Over,
     })

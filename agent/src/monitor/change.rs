@@ -76,7 +76,8 @@ impl Monitor {
             views,
             done,
         };
-        if self.inbox.send(Input::Reconfigure(Box::new(reconfigure))).is_err() {
+        let input = Input::Reconfigure(Box::new(reconfigure));
+        if self.inbox.send(Box::new(input)).is_err() {
             return false;
         }
         let taken = waiting.await.is_ok();

@@ -3,10 +3,9 @@
 
 use std::collections::HashSet;
 use std::net::IpAddr;
-use std::sync::mpsc::SyncSender;
 
 use super::beforehand::{LOOK, Trouble, ask, goes_on};
-use super::driver::Input;
+use super::driver::{Inbox, Input};
 
 /// Groups that have no more make theirs when they need them.
 const FEW: usize = 256;
@@ -15,7 +14,7 @@ const FEW: usize = 256;
 const AT_ONCE: usize = 64;
 
 /// Runs until the driver has ended.
-pub(super) async fn run(group: String, inbox: SyncSender<Input>) {
+pub(super) async fn run(group: String, inbox: Inbox) {
     let mut made = HashSet::new();
     let mut failing = false;
     let complain = |error: &str| {
@@ -27,7 +26,7 @@ pub(super) async fn run(group: String, inbox: SyncSender<Input>) {
 }
 
 /// Has those made of what is known and has none yet.
-async fn make(inbox: &SyncSender<Input>, made: &mut HashSet<IpAddr>) -> Result<(), Trouble> {
+async fn make(inbox: &Inbox, made: &mut HashSet<IpAddr>) -> Result<(), Trouble> {
     let known = ask(inbox, Input::Addresses).await?;
     if known.len() <= FEW {
         return Ok(());

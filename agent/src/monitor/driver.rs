@@ -98,9 +98,13 @@ pub struct Reconfigure {
 /// Where the outcome of a move is wanted.
 pub type MoveReply = oneshot::Sender<Result<(), MoveRefusal>>;
 
+/// Where inputs are put for a driver. In boxes, since a channel takes the room of all that it may
+/// hold when it is made: half a MiB otherwise, for each group that comes.
+pub type Inbox = SyncSender<Box<Input>>;
+
 /// A new inbox: where to put inputs, and where the driver takes them from.
 #[must_use]
-pub fn inbox() -> (SyncSender<Input>, Receiver<Input>) {
+pub fn inbox() -> (Inbox, Receiver<Box<Input>>) {
     sync_channel(INBOX)
 }
 
@@ -111,7 +115,7 @@ pub struct Driver {
     /// What answers for the group's addresses on this host.
     pub plane: Box<dyn DataPlane>,
     /// Where inputs come from.
-    pub inbox: Receiver<Input>,
+    pub inbox: Receiver<Box<Input>>,
     /// The control sockets, to drain before others are judged silent.
     pub sockets: Arc<Mutex<receive::Receiver>>,
     /// Encodes and seals.
@@ -164,7 +168,7 @@ impl Driver {
             let left = self.group.next_deadline().since(clock::now());
             let wait = if self.waiting.later.is_empty() { left.min(TURN) } else { Duration::ZERO };
             let going = match self.inbox.recv_timeout(wait) {
-                Ok(input) => self.take(input),
+                Ok(input) => self.take(*input),
                 Err(RecvTimeoutError::Timeout) => true,
                 Err(RecvTimeoutError::Disconnected) => false,
             };
@@ -186,7 +190,7 @@ impl Driver {
         let before = clock::now();
         {
             let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
-            arrived.extend(self.inbox.try_iter().take(INBOX));
+            arrived.extend(self.inbox.try_iter().take(INBOX).map(|input| *input));
             for _ in 0..DRAINS {
                 let drained = sockets.drain(&mut |event| arrived.push(Input::Event(event)));
                 if drained.empty {
@@ -563,8 +567,8 @@ fn fall_silent(plane: &mut dyn DataPlane, error: &DataPlaneError) -> ! {
 
 /// Hands an event to a driver if there is room. False where it was dropped.
 #[must_use]
-pub fn offer(inbox: &SyncSender<Input>, event: Event) -> bool {
-    match inbox.try_send(Input::Event(event)) {
+pub fn offer(inbox: &Inbox, event: Event) -> bool {
+    match inbox.try_send(Box::new(Input::Event(event))) {
         Ok(()) => true,
         Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => false,
     }
@@ -574,6 +578,6 @@ pub fn offer(inbox: &SyncSender<Input>, event: Event) -> bool {
 /// The driver empties its inbox at least once a heartbeat, and waits for nobody. False where it
 /// has ended.
 #[must_use]
-pub fn deliver(inbox: &SyncSender<Input>, event: Event) -> bool {
-    inbox.send(Input::Event(event)).is_ok()
+pub fn deliver(inbox: &Inbox, event: Event) -> bool {
+    inbox.send(Box::new(Input::Event(event))).is_ok()
 }

@@ -3,17 +3,16 @@
 
 use std::collections::HashSet;
 use std::net::IpAddr;
-use std::sync::mpsc::SyncSender;
 
 use super::beforehand::{LOOK, Trouble, ask, goes_on, tell};
-use super::driver::Input;
+use super::driver::{Inbox, Input};
 use crate::addresses::{Addresses, Change, Place};
 
 /// The driver prepares so many at a time, between heartbeats: some milliseconds.
 const AT_ONCE: usize = 128;
 
 /// Runs until the driver has ended. What is in place then stays: the agent takes it away.
-pub(super) async fn run(group: String, inbox: SyncSender<Input>, addresses: Addresses) {
+pub(super) async fn run(group: String, inbox: Inbox, addresses: Addresses) {
     let mut armed = HashSet::new();
     let mut failing = false;
     let complain = |error: &str| {
@@ -26,7 +25,7 @@ pub(super) async fn run(group: String, inbox: SyncSender<Input>, addresses: Addr
 
 /// Prepares what is known and not prepared yet.
 async fn arm(
-    inbox: &SyncSender<Input>,
+    inbox: &Inbox,
     addresses: &Addresses,
     armed: &mut HashSet<IpAddr>,
 ) -> Result<(), Trouble> {
