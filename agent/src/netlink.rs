@@ -8,6 +8,7 @@
 )]
 
 use std::io;
+use std::time::Duration;
 
 use rtnetlink::packet_core::{
     NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkBuffer, NetlinkHeader, NetlinkMessage,
@@ -16,12 +17,17 @@ use rtnetlink::packet_core::{
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
-/// Most requests in one datagram: their answers fit the socket's buffer by far, and others get
-/// their turn between two datagrams. Where the kernel is not preemptible nobody gets it before, on
-/// that CPU: not the thread that is to send a heartbeat, either. 10,000 routes take the kernel a
-/// tenth of a second, as many addresses on an interface two seconds, IPv6 ones half a minute.
-const AT_ONCE: usize = 64;
-const AT_ONCE_SLOW: usize = 4;
+use crate::clock;
+
+/// Most requests in one datagram: their answers fit the socket's buffer by far.
+const MOST: usize = 64;
+
+/// No longer than this is the kernel to work on one datagram: others get their turn between two.
+/// Where it is not preemptible nobody gets it before, on that CPU: not the thread that is to send a
+/// heartbeat, either. 10,000 routes take it a tenth of a second, as many addresses on an interface
+/// two seconds, IPv6 ones half a minute: how many requests that makes shows with the last ones.
+const LONGEST: Duration = Duration::from_millis(2);
+const FIRST: usize = 4;
 
 /// What messages are aligned to.
 const ALIGNMENT: usize = 4;
@@ -35,19 +41,13 @@ pub(crate) struct Request {
     pub flags: u16,
 }
 
-impl Request {
-    /// One of thousands takes the kernel long.
-    const fn is_slow(&self) -> bool {
-        use RouteNetlinkMessage::{DelAddress, NewAddress};
-        matches!(self.message, NewAddress(_) | DelAddress(_))
-    }
-}
-
 /// The socket.
 #[derive(Debug)]
 pub(crate) struct Exchange {
     socket: Socket,
     sequence: u32,
+    /// How many requests go in the next datagram.
+    at_once: usize,
 }
 
 impl Exchange {
@@ -60,19 +60,21 @@ impl Exchange {
         socket.set_non_blocking(true)?;
         // Errors do not bring the request back with them.
         socket.set_cap_ack(true)?;
-        Ok(Self { socket, sequence: 0 })
+        Ok(Self { socket, sequence: 0, at_once: FIRST })
     }
 
     /// Has the kernel carry the requests out, in order; an answer to each.
     pub fn carry_out(&mut self, requests: &[Request]) -> Vec<io::Result<()>> {
         let mut answers = Vec::with_capacity(requests.len());
-        let slow = requests.iter().any(Request::is_slow);
-        for some in requests.chunks(if slow { AT_ONCE_SLOW } else { AT_ONCE }) {
+        while let Some(some) = requests.get(answers.len()..).filter(|rest| !rest.is_empty()) {
+            let some = some.get(..self.at_once).unwrap_or(some);
+            let begun = clock::now();
             let mut some_answers = match self.send(some) {
                 Ok(first) => self.acknowledgements(first, some.len()),
                 Err(e) => some.iter().map(|_| Err(again(&e))).collect(),
             };
             answers.append(&mut some_answers);
+            self.at_once = next_at_once(self.at_once, some.len(), clock::now().since(begun));
         }
         answers
     }
@@ -219,4 +221,40 @@ fn again(error: &io::Error) -> io::Error {
         || io::Error::new(error.kind(), error.to_string()),
         io::Error::from_raw_os_error,
     )
+}
+
+/// How many requests to put in a datagram after one with so many, of `at_once` that it could hold,
+/// took this long.
+fn next_at_once(at_once: usize, requests: usize, took: Duration) -> usize {
+    if took > LONGEST {
+        (at_once / 2).max(1)
+    } else if took < LONGEST / 4 && requests == at_once {
+        (at_once * 2).min(MOST)
+    } else {
+        at_once
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // How many went in a datagram, of how many that could, and for how many ms → how many may next.
+    #[test]
+    fn as_many_as_do_not_take_long() {
+        let rows = [
+            (4, 4, 100, 8),
+            (64, 64, 100, 64),
+            (4, 3, 100, 4),
+            (4, 4, 500, 4),
+            (4, 4, 2_000, 4),
+            (4, 4, 2_001, 2),
+            (4, 1, 9_000, 2),
+            (1, 1, 9_000, 1),
+        ];
+        for (at_once, requests, us, next) in rows {
+            let took = Duration::from_micros(us);
+            assert_eq!(next_at_once(at_once, requests, took), next, "{at_once} {requests} {us}");
+        }
+    }
 }

@@ -142,11 +142,11 @@ impl Many {
             // The page has some lines for each address, and the agent has better things to do.
             wait::pause(Duration::from_millis(100).max(Duration::from_micros(10) * size));
             let acquired = metric(host, "rais_host_addresses");
-            let online = metric(host, "rais_address_state{");
+            let states = series(host, "rais_address_state{").unwrap_or_default();
+            let online = states.iter().filter(|line| line.contains("state=\"online\"} 1"));
             let all = f64::from(size);
-            // Each address has five states, one of which is 1.
-            let online = online.map(|values| values.iter().sum::<f64>());
-            Ok((acquired.is_ok_and(|a| a.contains(&all)) && online? >= all).then_some(()))
+            let acquired = acquired.is_ok_and(|acquired| acquired.contains(&all));
+            Ok((acquired && online.count() >= self.count).then_some(()))
         })
         .with_context(|| format!("{}: its agent's log ends:\n{}", host.name(), host.log_tail()))
     }
@@ -197,6 +197,30 @@ impl Many {
             Ok(seen)
         })
     }
+}
+
+/// How much of a CPU the agent of a host uses while nothing happens, over a second.
+///
+/// # Errors
+/// It does not run.
+pub fn idle(host: &mut Host) -> Result<f64> {
+    let pid = host.agent_pid().context("no agent")?;
+    let (begun, before) = (rais::clock::now(), ran(pid)?);
+    wait::pause(Duration::from_secs(1));
+    let ran = ran(pid)?.saturating_sub(before);
+    Ok(ran.as_secs_f64() / rais::clock::now().since(begun).as_secs_f64())
+}
+
+/// How long the threads of a process have run.
+fn ran(pid: u32) -> Result<Duration> {
+    let mut all = Duration::ZERO;
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        // Time on a CPU, in nanoseconds, comes first.
+        let text = std::fs::read_to_string(thread?.path().join("schedstat"))?;
+        let nanos = text.split(' ').next().context("no time")?.parse()?;
+        all += Duration::from_nanos(nanos);
+    }
+    Ok(all)
 }
 
 /// The hardware address and the index of a host's `eth0`.
@@ -252,13 +276,17 @@ pub fn beats(host: &Host) -> Result<Beats> {
 
 /// The values of all series that begin so on the metrics page of a host.
 fn metric(host: &Host, name: &str) -> Result<Vec<f64>> {
+    let lines = series(host, name)?;
+    Ok(lines.iter().filter_map(|line| line.rsplit(' ').next()?.parse().ok()).collect())
+}
+
+/// All lines that begin so on the metrics page of a host.
+fn series(host: &Host, name: &str) -> Result<Vec<String>> {
     let address: SocketAddr = METRICS.parse()?;
     let mut stream = host.inside(|| TcpStream::connect(address))??;
     stream.set_read_timeout(Some(Duration::from_mins(1)))?;
     stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n")?;
     let mut page = String::new();
     stream.read_to_string(&mut page)?;
-    let lines = page.lines().filter(|line| line.starts_with(name));
-    let values = lines.filter_map(|line| line.rsplit(' ').next()?.parse().ok());
-    Ok(values.collect())
+    Ok(page.lines().filter(|line| line.starts_with(name)).map(str::to_owned).collect())
 }

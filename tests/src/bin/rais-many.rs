@@ -6,13 +6,14 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{Parser, ValueEnum};
 use rais::clock;
 use rais::events::Event;
-use rais_tests::many::{Many, Mode, beats};
+use rais_tests::many::{Many, Mode, beats, idle};
 use rais_tests::netns::Host;
 use rais_tests::trial::Trial;
+use rais_tests::wait;
 
 /// Cuts off the holder of thousands of addresses; two hosts, heartbeat 10 ms, timeout 35 ms.
 #[derive(Debug, Parser)]
@@ -35,6 +36,20 @@ struct Arguments {
     /// Milliseconds; default 3.5 heartbeats.
     #[arg(long)]
     timeout: Option<u64>,
+    /// Seconds between the start and the cut: announcements are repeated for 13.
+    #[arg(long, default_value_t = 0)]
+    settle: u64,
+    /// What happens to the holder.
+    #[arg(long, default_value = "cut")]
+    fault: Fault,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Fault {
+    /// Its links go down. It takes its addresses away meanwhile, in the same kernel.
+    Cut,
+    /// SIGSTOP: it does nothing, as a machine without power does.
+    Freeze,
 }
 
 /// The events of so many addresses are asked for.
@@ -50,10 +65,11 @@ fn main() -> Result<()> {
     let arguments = Arguments::parse();
     rais_tests::netns::clean_up_on_signal()?;
     println!(
-        "{:>10} {:>6} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10} {:>30}",
+        "{:>10} {:>6} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10} {:>30}",
         "mode",
         "family",
         "ip -batch",
+        "idle CPU",
         "first",
         "all",
         "opened",
@@ -71,20 +87,29 @@ fn main() -> Result<()> {
             for _ in 0..if wanted { runs } else { 0 } {
                 let heartbeat = Duration::from_millis(arguments.heartbeat);
                 let timeout = arguments.timeout.map_or(heartbeat * 7 / 2, Duration::from_millis);
-                measure(&Many { count: arguments.count, v6, mode, heartbeat, timeout })?;
+                let many = Many { count: arguments.count, v6, mode, heartbeat, timeout };
+                measure(&many, &arguments)?;
             }
         }
     }
     Ok(())
 }
 
-fn measure(many: &Many) -> Result<()> {
+fn measure(many: &Many, arguments: &Arguments) -> Result<()> {
     let mut trial = Trial::new()?;
     let batch = if many.mode == Mode::Interface { Some(batch(many)?) } else { None };
     many.start(&mut trial)?;
+    wait::pause(Duration::from_secs(arguments.settle));
+    let idle = [idle(trial.host(1))?, idle(trial.host(2))?];
     let before = beats(trial.get(2))?;
-    let seen = many.watch(&mut trial, |trial| trial.bed.cut(trial.get(1)));
-    let seen = seen.with_context(|| trial.get(1).log_tail())?;
+    let seen = many.watch(&mut trial, |trial| match arguments.fault {
+        Fault::Cut => trial.bed.cut(trial.get(1)),
+        Fault::Freeze => trial.host(1).freeze_agent(),
+    });
+    if seen.is_err() {
+        explain(&trial);
+    }
+    let seen = seen?;
     let after = beats(trial.get(2))?;
     // Not of more addresses than there are events in memory.
     let opened = if many.count <= REMEMBERED {
@@ -94,10 +119,11 @@ fn measure(many: &Many) -> Result<()> {
     };
     let ms = |span: Duration| format!("{:.1} ms", span.as_secs_f64() * 1e3);
     println!(
-        "{:>10} {:>6} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10} {:>30}",
+        "{:>10} {:>6} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10} {:>30}",
         format!("{:?}", many.mode).to_lowercase(),
         if many.v6 { "v6" } else { "v4" },
         batch.map_or(String::new(), ms),
+        idle.map(|part| format!("{:.1}", part * 1e2)).join("/") + " %",
         ms(seen.first),
         ms(seen.all),
         opened,
@@ -113,21 +139,22 @@ fn measure(many: &Many) -> Result<()> {
         ),
     );
     if seen.both > 0 {
-        explain(&trial)?;
+        explain(&trial);
     }
     Ok(())
 }
 
 /// What happened on both hosts, apart from what happened to each address.
-fn explain(trial: &Trial) -> Result<()> {
+fn explain(trial: &Trial) {
     for number in 1..=2 {
         let host = trial.get(number);
-        for event in host.events()?.into_iter().filter(|event| event.address.is_none()) {
+        // One that was stopped says nothing.
+        let events = host.events().unwrap_or_default();
+        for event in events.into_iter().filter(|event| event.address.is_none()) {
             let Event { time, kind, to, detail, .. } = event;
             println!("{} {time} {kind} {to:?} {}", host.name(), detail.unwrap_or_default());
         }
     }
-    Ok(())
 }
 
 /// Milliseconds from the last message of the old holder until the new one had opened the last
