@@ -40,6 +40,7 @@ mod staging;
 mod table;
 mod tally;
 mod telling;
+mod turns;
 mod view;
 
 use std::collections::BTreeSet;
@@ -61,7 +62,7 @@ pub use settings::{Balance, Failback, NO_HAND_OVER, Placement, Role, Settings};
 pub use view::{AddressView, HostView, ListedState, View};
 
 use catching_up::CatchingUp;
-use control::{Control, LOOKED_AT};
+use control::Control;
 use holding::{Holdings, Limits};
 use lease::Sent;
 use membership::Membership;
@@ -69,14 +70,10 @@ use orphan::Database;
 use placement::Random;
 use reconfigure::Pace;
 use telling::Telling;
+use turns::FEW;
 
-/// How long a leader pauses after a turn, for each address it has gone through in a group that has
-/// more than [`FEW`]: where many hosts fail together there would be no time left for heartbeats.
-const DECIDE_PAUSE: Duration = Duration::from_micros(1);
-const FEW: u32 = 256;
-
-/// How often a group that has more gives its database what its hosts say of their addresses. The
-/// others do it at each tick.
+/// How often a group of more than [`FEW`] gives its database what its hosts say of their addresses.
+/// The others do it at each tick.
 const REFRESH: Duration = Duration::from_millis(250);
 
 /// One service group as this host sees it.
@@ -142,6 +139,8 @@ pub struct Group {
     stirred: bool,
     /// A leader does not decide before.
     decide_from: Time,
+    /// From when a tick is reason enough to decide.
+    review_from: Time,
     stopped: bool,
 }
 
@@ -189,6 +188,7 @@ impl Group {
             changed: false,
             stirred: true,
             decide_from: now,
+            review_from: now,
             stopped: false,
             settings,
         };
@@ -236,9 +236,7 @@ impl Group {
         self.begin_turn(now, &mut out);
         let tick = matches!(event, Event::Tick);
         let sent = matches!(event, Event::HeartbeatSent { .. });
-        // What a message changes it says itself: most heartbeats change nothing. That one of this
-        // host's own has left is no reason to go through the table once more.
-        self.stirred |= !(sent || matches!(event, Event::Received { .. }));
+        self.stirred |= self.stirs(now, &event);
         self.apply(now, event, &mut out);
         if tick {
             self.last_tick = now;
@@ -248,7 +246,7 @@ impl Group {
             if self.refresh_at.is_none_or(|at| now >= at) {
                 self.refresh_database(now, &mut out);
                 self.note_own();
-                let many = self.database.len() > usize::try_from(FEW).unwrap_or(usize::MAX);
+                let many = self.database.len() > FEW;
                 let pause = REFRESH.min(self.settings.orphan_timeout / 4);
                 self.refresh_at = many.then(|| now + pause);
             }
@@ -263,7 +261,6 @@ impl Group {
         let goes_on = sent && self.control.unfinished();
         if !goes_on && self.may_decide(now) {
             let anew = std::mem::take(&mut self.stirred);
-            self.decide_from = now + self.decide_pause();
             self.give_orders(now, anew, &mut out);
         }
         self.open_ready(now, &mut out);
@@ -290,23 +287,6 @@ impl Group {
             out.push(Action::Stopped);
         }
         out
-    }
-
-    /// It is this host's turn to give orders, or to refuse to.
-    fn may_decide(&self, now: Time) -> bool {
-        let due = self.is_stirred() && now >= self.decide_from;
-        let leads = self.leads() && self.phase == Phase::Member;
-        due && leads && (!self.quorum_met || self.hears_quorum(now))
-    }
-
-    /// Something has changed that a decision may hang on, or not all of it was looked at yet.
-    fn is_stirred(&self) -> bool {
-        self.stirred || self.control.unfinished()
-    }
-
-    fn decide_pause(&self) -> Duration {
-        let addresses = u32::try_from(self.database.len().min(LOOKED_AT)).unwrap_or(u32::MAX);
-        if addresses > FEW { DECIDE_PAUSE * addresses } else { Duration::ZERO }
     }
 
     /// This host follows itself.
@@ -441,7 +421,7 @@ impl Group {
         }
         for gone in self.members.expire(heard, self.settings.timeout, self.settings.heartbeat) {
             self.changed = true;
-            self.stirred = true;
+            self.stir_at_once(now);
             let host = gone.host;
             out.push(Action::Report(match gone.fall {
                 Some(fall) => Report::HostDown { host, silence: fall.silence },
@@ -458,7 +438,7 @@ impl Group {
         let met = u32::try_from(live).unwrap_or(u32::MAX) >= self.settings.quorum;
         if met != self.quorum_met {
             self.quorum_met = met;
-            self.stirred = true;
+            self.stir_at_once(now);
             // Where every side of a partition was too small, each has a leader that waited long
             // ago, and the first host heard again may complete the quorum of several: whoever
             // leads has to be followed anew.
@@ -478,7 +458,7 @@ impl Group {
         if self.phase == Phase::Joining && now >= self.joining_until && lives && knows {
             self.phase = Phase::Member;
             self.changed = true;
-            self.stirred = true;
+            self.stir_at_once(now);
         }
     }
 
@@ -490,7 +470,7 @@ impl Group {
         self.leader = leader;
         self.leading_since = now;
         self.changed = true;
-        self.stirred = true;
+        self.stir_at_once(now);
         self.control.clear();
         out.push(Action::Report(Report::Leader(leader)));
     }

@@ -19,9 +19,10 @@
 
 mod handover;
 mod sweep;
+mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use rais_common::time::Time;
@@ -40,6 +41,7 @@ use super::{
 };
 
 use sweep::Sweep;
+use waiting::Waiting;
 
 /// A host as the leader sees it, itself included.
 #[derive(Clone, Debug)]
@@ -141,9 +143,6 @@ const ACQUIRE_AT_ONCE: usize = 1_024;
 /// Most addresses gone through in one turn.
 pub(super) const LOOKED_AT: usize = 2_048;
 
-/// Before all hosts.
-const LOWEST: HostId = HostId(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-
 /// How often it is tried to have an address go elsewhere.
 const TRIES: u8 = 5;
 
@@ -161,8 +160,7 @@ impl Taken {
 #[derive(Clone, Debug, Default, Hash)]
 pub(super) struct Control {
     pending: BTreeMap<IpAddr, Pending>,
-    /// Since when an address has been acquiring or releasing on a host.
-    waiting: BTreeMap<(IpAddr, HostId), (AddressState, u64, Time)>,
+    waiting: Waiting,
     taken: BTreeMap<IpAddr, Taken>,
     unassignable: BTreeSet<IpAddr>,
     /// For how long nobody has had an address, which is told with the order about it.
@@ -194,9 +192,19 @@ impl Control {
         self.pending.values().any(|pending| pending.to == host)
     }
 
-    /// There was more to decide than is decided in one turn.
+    /// There was more to decide than is decided in one turn, or something has changed behind it.
     pub const fn unfinished(&self) -> bool {
         self.sweep.is_unfinished()
+    }
+
+    /// Not all addresses were looked at yet.
+    pub const fn is_amid(&self) -> bool {
+        self.sweep.next().is_some()
+    }
+
+    /// The next turn is to begin with the first address.
+    pub fn begin_anew(&mut self) {
+        self.sweep = Sweep::default();
     }
 
     /// One decision at most for each address; of very many addresses, for some. `anew`: something
@@ -233,7 +241,7 @@ impl Control {
     /// What has become of the addresses of the table since they were last looked at.
     fn take_note(&mut self, situation: &Situation<'_>, table: &Table) {
         let span = table.span();
-        self.update_waiting(situation.now, table);
+        self.waiting.update(situation, table);
         let unserved = table.iter().filter(|(_, row)| row.valid && row.holders.is_empty());
         self.unserved.update(situation.now, span, unserved.map(|(address, _)| address));
         self.pending.extract_if(span, |&address, p| !is_open(address, p, situation)).for_each(drop);
@@ -258,7 +266,7 @@ impl Control {
         // Where something is under way nothing is looked for, else in all there are.
         let all = (!moving && table.span() != ALL).then(|| Table::new(situation));
         if let Some(all) = &all {
-            self.update_waiting(situation.now, all);
+            self.waiting.update(situation, all);
             moving = self.is_under_way();
         }
         let table = all.as_ref().unwrap_or(table);
@@ -412,27 +420,6 @@ impl Control {
         let acquire = self.pending.iter().filter(|(_, pending)| pending.acquire);
         let promised = acquire.map(|(&address, pending)| (address, pending.to));
         promised.filter(move |&(address, host)| !listed(address, host))
-    }
-
-    fn update_waiting(&mut self, now: Time, table: &Table) {
-        let mut waiting = BTreeMap::new();
-        for (address, row) in table.iter() {
-            for &(host, state, epoch) in row.holders {
-                if state == AddressState::Online {
-                    continue;
-                }
-                let since = match self.waiting.get(&(address, host)) {
-                    Some(&(s, e, since)) if (s, e) == (state, epoch) => since,
-                    _ => now,
-                };
-                waiting.insert((address, host), (state, epoch, since));
-            }
-        }
-        let (from, to) = table.span();
-        // A span begins with an address that is in it and ends with one that is not.
-        let span = (from.map(|address| (address, LOWEST)), to.map(|address| (address, LOWEST)));
-        self.waiting.extract_if(span, |_, _| true).for_each(drop);
-        self.waiting.append(&mut waiting);
     }
 }
 

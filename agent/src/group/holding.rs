@@ -177,6 +177,10 @@ pub(super) struct Holdings {
     forwards: BTreeMap<IpAddr, Forward>,
     /// What has come to be online since [`take_online`](Self::take_online).
     online: Vec<IpAddr>,
+    /// Where they are many, what is due is not looked for before.
+    look_from: Time,
+    /// When something that was to be done for one of them last ended, where they are many.
+    progress: Time,
 }
 
 impl Limits {
@@ -198,6 +202,8 @@ impl Holdings {
             changed: BTreeSet::new(),
             ready: BTreeSet::new(),
             online: Vec::new(),
+            look_from: Time::ZERO,
+            progress: Time::ZERO,
             forwards: BTreeMap::new(),
         }
     }
@@ -267,6 +273,7 @@ impl Holdings {
         if !self.is_at(address, epoch, Stage::Configuring) {
             return;
         }
+        self.note_progress(now);
         if let Err(error) = result {
             return self.fail(now, address, error, out);
         }
@@ -360,6 +367,7 @@ impl Holdings {
         result: Result<(), String>,
         out: &mut Vec<Action>,
     ) {
+        self.note_progress(now);
         match script {
             AddressScript::Acquire if self.is_at(address, epoch, Stage::Starting) => match result {
                 Ok(()) => {
@@ -396,6 +404,7 @@ impl Holdings {
         if !self.is_at(address, epoch, Stage::Clearing) {
             return;
         }
+        self.note_progress(now);
         self.lap(now, address, ChangePhase::Deconfigure);
         if let Some(holding) = self.held.get_mut(&address) {
             // Whether it went or is tried again: it is not served.

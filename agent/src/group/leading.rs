@@ -13,10 +13,6 @@ use super::{
     Report, election,
 };
 
-/// What is too much for one turn goes on after a heartbeat divided by this: what has arrived
-/// meanwhile comes first.
-const PAUSES: u32 = 64;
-
 impl Group {
     /// The leader's turn. `anew`: something has changed since the last one.
     pub(super) fn give_orders(&mut self, now: Time, anew: bool, out: &mut Vec<Action>) {
@@ -31,6 +27,7 @@ impl Group {
             let served = |a: &IpAddr| self.holdings.epoch(*a).is_some() || self.members.lists(*a);
             let unserved = self.database.iter().map(|(a, _)| a).filter(|a| !served(a));
             self.control.unserved.update(now, ALL, unserved);
+            (self.decide_from, self.review_from) = (now, now);
             return;
         }
         let own = self.own_info(now);
@@ -72,9 +69,7 @@ impl Group {
                 Err(refusal) => Some((asker, request.address, refusal)),
             }
         });
-        if self.control.unfinished() && !decisions.is_empty() {
-            self.decide_from = now + self.settings.heartbeat / PAUSES;
-        }
+        self.pause_to_decide(now, !decisions.is_empty());
         self.carry_out(now, &decisions, out);
         if let Some((asker, address, refusal)) = refused {
             self.refuse_move(asker, address, refusal, out);

@@ -39,7 +39,7 @@ impl Group {
             Body::Move(request) => {
                 self.members.heard(source, boot, sequence, at);
                 if now.since(at) < self.settings.timeout {
-                    self.move_requested(source, request);
+                    self.move_requested(now, source, request);
                 }
             }
             Body::MoveRefused(answer) => {

@@ -108,12 +108,13 @@ impl Group {
 
     /// Somebody, perhaps this host itself, asks the leader. Not heard by one that does not lead:
     /// the asker tries again with whomever it follows then.
-    pub(super) fn move_requested(&mut self, asker: HostId, request: MoveRequest) {
+    pub(super) fn move_requested(&mut self, now: Time, asker: HostId, request: MoveRequest) {
         if request.leader == self.settings.host && self.leads() {
             self.requested = Some((asker, request));
             // Answered in this turn: an answer that leaves just before the heartbeat may be
             // overtaken by it, and is not heard then.
             self.stirred = true;
+            self.decide_from = now;
         }
     }
 
@@ -162,7 +163,7 @@ impl Group {
         self.asked = Some(Asked { again: now + self.settings.heartbeat, ..asked });
         let request = MoveRequest { leader, address: asked.address, to: asked.to };
         if leader == self.settings.host {
-            self.move_requested(leader, request);
+            self.move_requested(now, leader, request);
         } else {
             let message = self.message(Body::Move(request));
             out.push(Action::Send(message));

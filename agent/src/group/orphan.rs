@@ -61,10 +61,12 @@ pub(super) struct Database {
     entries: BTreeMap<IpAddr, Entry>,
     /// Over all entries: see [`record_sum`].
     digest: u64,
+    /// With this timeout none of them expires before; none: that is not known.
+    kept: Option<(Duration, Time)>,
 }
 
 impl Hash for Database {
-    /// The digest follows from the entries.
+    /// The rest follows from the entries.
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.entries.hash(state);
     }
@@ -184,14 +186,22 @@ impl Database {
     /// Removes every address whose preferred host has not been seen for `timeout`: it is no longer
     /// valid, and whoever serves it will be told to release it.
     pub fn expire(&mut self, now: Time, timeout: Duration) {
+        if self.kept.is_some_and(|(with, until)| with == timeout && now < until) {
+            return;
+        }
         let (entries, digest) = (&mut self.entries, &mut self.digest);
+        let mut first = Time::END;
         entries.retain(|&address, entry| {
-            let valid = now.since(entry.seen) < Entry::limit(entry.withdrawn, timeout);
-            if !valid {
+            let limit = Entry::limit(entry.withdrawn, timeout);
+            let valid = now.since(entry.seen) < limit;
+            if valid {
+                first = first.min(entry.seen + limit);
+            } else {
                 *digest = digest.wrapping_sub(sum_of(address, entry));
             }
             valid
         });
+        self.kept = Some((timeout, first));
     }
 
     /// What the heartbeat says of the addresses.
@@ -221,6 +231,7 @@ impl Database {
     fn insert(&mut self, address: IpAddr, entry: Entry) {
         if self.entries.len() < LIMIT {
             self.digest = self.digest.wrapping_add(sum_of(address, &entry));
+            self.kept = None;
             self.entries.insert(address, entry);
         }
     }
@@ -230,6 +241,9 @@ impl Database {
         let entry = self.entries.get_mut(&address)?;
         let before = *entry;
         let result = change(entry);
+        if entry.seen < before.seen || entry.withdrawn != before.withdrawn {
+            self.kept = None;
+        }
         if entry.known() != before.known() {
             let old = sum_of(address, &before);
             let new = sum_of(address, entry);

@@ -86,9 +86,7 @@ impl Control {
         address: IpAddr,
         host: HostId,
     ) -> bool {
-        self.waiting
-            .get(&(address, host))
-            .is_some_and(|&(_, _, since)| situation.now.since(since) >= situation.stuck_after)
+        self.waiting.is_overdue(situation, address, host)
     }
 
     /// Why an address goes over, where it was perhaps another leader that wanted it.

@@ -12,6 +12,19 @@ use super::{Holdings, Stage};
 /// After what time taking an address away is tried again.
 pub(super) const CLEAR_AGAIN: Duration = Duration::from_secs(1);
 
+/// Of more addresses than so many, what is due is looked for after a pause for each. The shortest
+/// time there is for one to fall due is that of its next announcement, 100 ms. And one of them may
+/// have to wait for the others: it is not overdue while things come on.
+const FEW: usize = super::super::turns::FEW;
+const LOOK_PAUSE: Duration = Duration::from_micros(4);
+
+impl Stage {
+    /// It ends with a job that may have to wait until those of other addresses are done.
+    const fn is_queued(self) -> bool {
+        matches!(self, Self::Configuring | Self::Starting | Self::Stopping)
+    }
+}
+
 impl Holdings {
     /// Announces these again, at once and in the usual rhythm: neighbours may have learned otherwise.
     pub fn announce_again(&mut self, now: Time, which: impl Fn(IpAddr) -> bool) {
@@ -23,6 +36,11 @@ impl Holdings {
     /// Sends the announcements that are due, ends what has lasted too long, tries again what did
     /// not work.
     pub fn tick(&mut self, now: Time, out: &mut Vec<Action>) {
+        if now < self.look_from {
+            return;
+        }
+        let pause = LOOK_PAUSE * u32::try_from(self.held.len()).unwrap_or(u32::MAX);
+        self.look_from = if self.held.len() > FEW { now + pause } else { Time::ZERO };
         let mut due = Vec::new();
         for (&address, holding) in &mut self.held {
             if holding.is_open() && holding.announcing.is_due(now) {
@@ -37,11 +55,20 @@ impl Holdings {
         self.refused.tick(now);
     }
 
+    /// Something that was to be done for an address has ended.
+    pub(super) fn note_progress(&mut self, now: Time) {
+        if self.held.len() > FEW {
+            self.progress = now;
+        }
+    }
+
     fn end_overdue(&mut self, now: Time, out: &mut Vec<Action>) {
+        let comes_on = self.held.len() > FEW && now < self.progress + self.limits.action;
         let overdue: Vec<(IpAddr, Stage, u64)> = self
             .held
             .iter()
             .filter(|(_, h)| h.stage != Stage::Online && now >= h.deadline)
+            .filter(|(_, h)| !comes_on || !h.stage.is_queued())
             .map(|(&address, h)| (address, h.stage, h.epoch))
             .collect();
         let limit = self.limits.action;

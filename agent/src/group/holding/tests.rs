@@ -1,6 +1,7 @@
 //! Stage and event → actions, in order.
 #![allow(clippy::wildcard_enum_match_arm, reason = "tests look at a few actions of many")]
 
+mod many;
 mod stages;
 
 use std::net::Ipv4Addr;

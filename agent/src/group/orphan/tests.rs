@@ -44,6 +44,36 @@ fn expiry() {
     }
 }
 
+// Nothing of it expires for long → what changes that is seen at once: another timeout, another
+// address, one that is taken out of the group.
+#[test]
+fn expiry_after_changes() {
+    let span = Duration::from_secs;
+    let kept = |database: &Database| database.iter().map(|(a, _)| a).collect::<Vec<_>>();
+    let year = span(365 * 86_400);
+    let quiet = || {
+        let mut database = claimed(secs(100));
+        database.expire(secs(100), year);
+        database.expire(secs(101), year);
+        database
+    };
+    let mut database = quiet();
+    database.expire(secs(110), span(10));
+    assert!(kept(&database).is_empty());
+
+    let mut database = quiet();
+    database.claim(addr(8), None, secs(50), |_| true);
+    database.expire(secs(50) + year, year);
+    assert_eq!(kept(&database), [addr(9)]);
+    database.expire(secs(100) + year, year);
+    assert!(kept(&database).is_empty());
+
+    let mut database = quiet();
+    database.withdraw(addr(9), secs(102));
+    database.expire(secs(102) + REMEMBERED, year);
+    assert!(kept(&database).is_empty());
+}
+
 // At the ends of time → no overflow, nothing vanishes early.
 #[test]
 fn extremes() {

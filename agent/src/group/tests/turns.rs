@@ -108,13 +108,48 @@ fn left(bench: &Bench) -> Event {
     Event::HeartbeatSent { at: at(bench.now), lease_until: at(bench.now + T - H) }
 }
 
-// Addresses → how long a leader pauses after a decision.
+// Addresses, and whether a turn came to decisions → how long a leader pauses after it, in
+// microseconds, and from when a tick is a reason to decide.
 #[test]
 fn a_leader_of_many_addresses_pauses() {
-    for (addresses, pause) in [(1, 0), (256, 0), (257, 257), (1_000, 1_000)] {
-        let bench = Bench::member(many(addresses), false);
-        assert_eq!(bench.group.decide_pause(), Duration::from_micros(pause), "{addresses}");
+    let rows = [
+        (256, false, 0, 0),
+        (257, false, 4 * 257, 10 * 257),
+        (1_000, true, 4_000, 10_000),
+        (3_000, false, 2_048, 0),
+        (3_000, true, 1_562, 0),
+    ];
+    for (addresses, decided, decide, review) in rows {
+        let mut bench = Bench::member(many(addresses), false);
+        bench.pass(1_000, false);
+        bench.now += 1_000;
+        let group = &mut bench.group;
+        let now = at(bench.now);
+        group.stir_at_once(now);
+        group.review_from = now;
+        // Of more than 2,048 it looks at the first ones.
+        group.give_orders(now, true, &mut Vec::new());
+        group.pause_to_decide(now, decided);
+        let pause = |until: Time| until.since(now).as_micros();
+        let pauses = (pause(group.decide_from), pause(group.review_from));
+        assert_eq!(pauses, (decide, review), "{addresses} {decided}");
     }
+}
+
+// A host falls silent while this one, of many addresses, pauses → it decides at once, and from the
+// first address on.
+#[test]
+fn a_fall_ends_the_pause() {
+    let mut bench = Bench::member(many(3_000), false);
+    bench.pass(1_000, false);
+    bench.hear(7, heartbeat(follower()));
+    let far = at(bench.now + 10 * T);
+    while bench.group.members.len() > 0 {
+        bench.group.decide_from = far;
+        bench.pass(1, false);
+    }
+    let behind = bench.group.decide_from.since(at(bench.now));
+    assert_eq!(behind, Duration::from_micros(2_048), "it has looked at the first ones");
 }
 
 // The host with the lowest id says that it follows nobody → no other gives orders in its place.

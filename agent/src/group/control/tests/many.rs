@@ -92,3 +92,41 @@ fn looked_at_in_turn() {
         assert_eq!(given.len(), 1 + 3, "{wanting}");
     }
 }
+
+/// Host 2 has this many, all but the first ones still on their way.
+fn acquiring(count: u32, online: u32) -> Vec<(u8, HostInfo)> {
+    let mut info = info(&[]);
+    info.served = (0..count)
+        .map(|n| Served {
+            address: numbered(n),
+            state: if n < online { AddressState::Online } else { AddressState::Acquiring },
+            epoch: 1,
+        })
+        .collect();
+    vec![(2, info)]
+}
+
+// One after the other comes online, every 15 s, and 20 are too long → of many none is stuck before
+// nothing has come on for so long; of few all others are.
+#[test]
+fn the_last_of_many_are_not_stuck() {
+    for (count, stuck) in [(256, 254), (300, 0)] {
+        let mut leader = Leader::new(acquiring(count, 0));
+        for n in 0..count {
+            leader.database.claim(numbered(n), None, at(0), |_| true);
+        }
+        assert_eq!(leader.orders(at(0)), []);
+        let mut online = 0;
+        for now in [15_000, 30_000] {
+            online += 1;
+            leader.hear(acquiring(count, online));
+            let released = leader.orders(at(now));
+            assert!(released.iter().all(|order| *order == (RELEASE, 2, Reason::Stuck)));
+            assert_eq!(released.len(), if now > 20_000 { stuck } else { 0 }, "{count}");
+        }
+        if stuck == 0 {
+            assert_eq!(leader.orders(at(49_999)).len(), 0);
+            assert_eq!(leader.orders(at(50_000)).len(), 298);
+        }
+    }
+}

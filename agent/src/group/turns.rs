@@ -1,0 +1,73 @@
+//! When it is a leader's turn to decide.
+//!
+//! In a group of few addresses that is whenever something has changed, and at each tick, for what
+//! may be due by now. To go through thousands each time would leave no time for heartbeats.
+
+use std::time::Duration;
+
+use rais_common::time::Time;
+
+use super::control::LOOKED_AT;
+use super::{Event, Group, Phase};
+
+/// A group that has more addresses pauses in between.
+pub(super) const FEW: usize = 256;
+
+/// Pauses after a turn, for each address that was looked at in it.
+const DECIDE_PAUSE: Duration = Duration::from_micros(1);
+
+/// Where a turn came to decisions and not to its end, it goes on after a heartbeat divided by this:
+/// what has arrived meanwhile comes first.
+const DECIDED_PAUSES: u32 = 64;
+
+/// Pauses once all addresses were looked at, for each of them: until something that has changed is
+/// reason enough to begin anew; and until a tick is.
+const SWEEP_PAUSE: Duration = Duration::from_micros(4);
+const REVIEW_PAUSE: Duration = Duration::from_micros(10);
+
+impl Group {
+    /// It is this host's turn to give orders, or to refuse to.
+    pub(super) fn may_decide(&self, now: Time) -> bool {
+        let due = self.is_stirred() && now >= self.decide_from;
+        let leads = self.leads() && self.phase == Phase::Member;
+        due && leads && (!self.quorum_met || self.hears_quorum(now))
+    }
+
+    /// Something has changed that a decision may hang on, or not all of it was looked at yet.
+    pub(super) fn is_stirred(&self) -> bool {
+        self.stirred || self.control.unfinished()
+    }
+
+    /// Whether a leader's decision may hang on this event. What a message changes it says itself:
+    /// most heartbeats change nothing. That one of this host's own has left is no reason to go
+    /// through the table once more.
+    pub(super) fn stirs(&self, now: Time, event: &Event) -> bool {
+        if matches!(event, Event::Tick) {
+            return now >= self.review_from;
+        }
+        !matches!(event, Event::HeartbeatSent { .. } | Event::Received { .. })
+    }
+
+    /// What is decided now cannot wait for the pause to end, and hangs on what was already looked at.
+    pub(super) fn stir_at_once(&mut self, now: Time) {
+        self.stirred = true;
+        self.decide_from = now;
+        self.control.begin_anew();
+    }
+
+    /// When to decide again after a turn in which a leader looked at some addresses or all, and
+    /// whether it came to decisions.
+    pub(super) fn pause_to_decide(&mut self, now: Time, decided: bool) {
+        let addresses = self.database.len();
+        let each = |pause: Duration, of: usize| pause * u32::try_from(of).unwrap_or(u32::MAX);
+        (self.decide_from, self.review_from) = if addresses <= FEW {
+            (now, now)
+        } else if !self.control.is_amid() {
+            (now + each(SWEEP_PAUSE, addresses), now + each(REVIEW_PAUSE, addresses))
+        } else if decided {
+            (now + self.settings.heartbeat / DECIDED_PAUSES, self.review_from)
+        } else {
+            (now + each(DECIDE_PAUSE, addresses.min(LOOKED_AT)), self.review_from)
+        };
+    }
+}
