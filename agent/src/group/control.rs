@@ -202,9 +202,19 @@ impl Control {
         self.sweep.next().is_some()
     }
 
-    /// The next turn is to begin with the first address.
+    /// The next turn begins with the first address.
     pub fn begin_anew(&mut self) {
         self.sweep = Sweep::default();
+    }
+
+    /// What has changed cannot wait: see [`Sweep::hurry`].
+    pub fn hurry(&mut self) {
+        self.sweep.hurry();
+    }
+
+    /// The next turn is to come without a pause, and to begin anew.
+    pub const fn hurries(&self) -> bool {
+        self.sweep.hurries()
     }
 
     /// One decision at most for each address; of very many addresses, for some. `anew`: something

@@ -27,7 +27,7 @@ impl Group {
             let served = |a: &IpAddr| self.holdings.epoch(*a).is_some() || self.members.lists(*a);
             let unserved = self.database.iter().map(|(a, _)| a).filter(|a| !served(a));
             self.control.unserved.update(now, ALL, unserved);
-            (self.decide_from, self.review_from) = (now, now);
+            self.pause_to_be_leader(now);
             return;
         }
         let own = self.own_info(now);

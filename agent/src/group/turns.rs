@@ -25,6 +25,11 @@ const DECIDED_PAUSES: u32 = 64;
 const SWEEP_PAUSE: Duration = Duration::from_micros(4);
 const REVIEW_PAUSE: Duration = Duration::from_micros(10);
 
+/// A pause for each of so many addresses.
+fn each(pause: Duration, addresses: usize) -> Duration {
+    pause * u32::try_from(addresses).unwrap_or(u32::MAX)
+}
+
 impl Group {
     /// It is this host's turn to give orders, or to refuse to.
     pub(super) fn may_decide(&self, now: Time) -> bool {
@@ -48,26 +53,38 @@ impl Group {
         !matches!(event, Event::HeartbeatSent { .. } | Event::Received { .. })
     }
 
-    /// What is decided now cannot wait for the pause to end, and hangs on what was already looked at.
+    /// What is to be decided now cannot wait for the pause to end.
     pub(super) fn stir_at_once(&mut self, now: Time) {
         self.stirred = true;
         self.decide_from = now;
-        self.control.begin_anew();
+        if self.database.len() > FEW {
+            self.control.hurry();
+        }
     }
 
     /// When to decide again after a turn in which a leader looked at some addresses or all, and
     /// whether it came to decisions.
     pub(super) fn pause_to_decide(&mut self, now: Time, decided: bool) {
         let addresses = self.database.len();
-        let each = |pause: Duration, of: usize| pause * u32::try_from(of).unwrap_or(u32::MAX);
-        (self.decide_from, self.review_from) = if addresses <= FEW {
-            (now, now)
-        } else if !self.control.is_amid() {
-            (now + each(SWEEP_PAUSE, addresses), now + each(REVIEW_PAUSE, addresses))
-        } else if decided {
-            (now + self.settings.heartbeat / DECIDED_PAUSES, self.review_from)
+        if addresses <= FEW {
+            (self.decide_from, self.review_from) = (now, now);
+        } else if self.control.is_amid() && decided {
+            self.decide_from = now + self.settings.heartbeat / DECIDED_PAUSES;
+        } else if self.control.is_amid() || self.control.hurries() {
+            self.decide_from = now + each(DECIDE_PAUSE, addresses.min(LOOKED_AT));
         } else {
-            (now + each(DECIDE_PAUSE, addresses.min(LOOKED_AT)), self.review_from)
-        };
+            self.decide_from = now + each(SWEEP_PAUSE, addresses);
+            self.review_from = now + each(REVIEW_PAUSE, addresses);
+        }
+    }
+
+    /// When to try again after a turn in which it was not for this host to decide. That changes with
+    /// time: at the next tick, not at once.
+    pub(super) fn pause_to_be_leader(&mut self, now: Time) {
+        let addresses = self.database.len();
+        let pause = each(DECIDE_PAUSE, addresses.min(LOOKED_AT));
+        self.decide_from = if addresses <= FEW { now } else { now + pause };
+        self.review_from = now;
+        self.control.begin_anew();
     }
 }
