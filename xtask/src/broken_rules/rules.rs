@@ -35,6 +35,7 @@ const LEASE_ROOM: &str = "agent/src/group/lease.rs";
 const LISTENING: &str = "agent/src/group/listening.rs";
 const MEMBERSHIP: &str = "agent/src/group/membership.rs";
 const ORPHAN: &str = "agent/src/group/orphan.rs";
+const TURNS: &str = "agent/src/group/turns.rs";
 const TELLING: &str = "agent/src/group/telling.rs";
 const WAY: &str = "common/src/handover.rs";
 
@@ -115,7 +116,7 @@ const ORDERS: [Rule; 14] = [
         guarded: Some("only members lead"),
         ..rule(
             "a joining host gives orders",
-            GROUP,
+            TURNS,
             "let leads = self.leads() && self.phase == Phase::Member;",
             "let leads = self.leads() && self.phase != Phase::Leaving;",
         )
@@ -370,8 +371,8 @@ const PLACES: [Rule; 13] = [
     rule(
         "orphans never expire",
         ORPHAN,
-        "let valid = now.since(entry.seen) < Entry::limit(entry.withdrawn, timeout);",
-        "let valid = now.since(entry.seen) < Entry::limit(false, timeout * 1_000);",
+        "let limit = Entry::limit(entry.withdrawn, timeout);",
+        "let limit = Entry::limit(false, timeout * 1_000);",
     ),
 ];
 
