@@ -438,7 +438,7 @@ impl Group {
         let met = u32::try_from(live).unwrap_or(u32::MAX) >= self.settings.quorum;
         if met != self.quorum_met {
             self.quorum_met = met;
-            self.stir_at_once(now);
+            self.stirred = true;
             // Where every side of a partition was too small, each has a leader that waited long
             // ago, and the first host heard again may complete the quorum of several: whoever
             // leads has to be followed anew.
@@ -458,7 +458,7 @@ impl Group {
         if self.phase == Phase::Joining && now >= self.joining_until && lives && knows {
             self.phase = Phase::Member;
             self.changed = true;
-            self.stir_at_once(now);
+            self.stirred = true;
         }
     }
 

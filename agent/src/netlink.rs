@@ -25,7 +25,7 @@ const MOST: usize = 64;
 /// No longer than this is the kernel to work on one datagram: others get their turn between two.
 /// Where it is not preemptible nobody gets it before, on that CPU: not the thread that is to send a
 /// heartbeat, either. 10,000 routes take it a tenth of a second, as many addresses on an interface
-/// two seconds, IPv6 ones half a minute: how many requests that makes shows with the last ones.
+/// two seconds, IPv6 ones 17: how many requests that makes shows with the last ones.
 const LONGEST: Duration = Duration::from_millis(2);
 const FIRST: usize = 4;
 
@@ -239,7 +239,7 @@ fn next_at_once(at_once: usize, requests: usize, took: Duration) -> usize {
 mod tests {
     use super::*;
 
-    // How many went in a datagram, of how many that could, and for how many ms → how many may next.
+    // How many could go in a datagram, how many went, and for how many us → how many may next.
     #[test]
     fn as_many_as_do_not_take_long() {
         let rows = [

@@ -142,11 +142,9 @@ impl Many {
             // The page has some lines for each address, and the agent has better things to do.
             wait::pause(Duration::from_millis(100).max(Duration::from_micros(10) * size));
             let acquired = metric(host, "rais_host_addresses");
-            let states = series(host, "rais_address_state{").unwrap_or_default();
-            let online = states.iter().filter(|line| line.contains("state=\"online\"} 1"));
             let all = f64::from(size);
             let acquired = acquired.is_ok_and(|acquired| acquired.contains(&all));
-            Ok((acquired && online.count() >= self.count).then_some(()))
+            Ok((acquired && online(host)? >= self.count).then_some(()))
         })
         .with_context(|| format!("{}: its agent's log ends:\n{}", host.name(), host.log_tail()))
     }
@@ -272,6 +270,12 @@ pub fn beats(host: &Host) -> Result<Beats> {
         missed: one("rais_heartbeats_missed_total")?,
         lapsed: one("rais_events_total{group=\"demo\",kind=\"lease-lapsed\"}")?,
     })
+}
+
+/// How many addresses are online somewhere, as far as a host knows.
+fn online(host: &Host) -> Result<usize> {
+    let states = series(host, "rais_address_state{")?;
+    Ok(states.iter().filter(|line| line.contains("state=\"online\"} 1")).count())
 }
 
 /// The values of all series that begin so on the metrics page of a host.

@@ -21,8 +21,8 @@ use super::*;
 use crate::group::{Balance, Failback, HostId, Placement, Role};
 
 /// A machine with `eth0` and `eth1`, an interface `bare` without addresses, `port0` of a bridge,
-/// `/etc/rais/*.key` and programs below `/bin`, `/usr/local/bin`, `/usr/sbin` and in `/etc/rais`. Its kernel knows no
-/// pressure on disks.
+/// `/etc/rais/*.key` and programs below `/bin`, `/usr/local/bin`, `/usr/sbin` and in `/etc/rais`.
+/// Its kernel knows no pressure on disks.
 struct Fake;
 
 impl Facts for Fake {

@@ -33,7 +33,8 @@ const QUEUE_LIMIT: usize = rais_common::maps::MAX_ADDRESSES as usize;
 const NOTICE_LIMIT: usize = 256;
 
 /// Most addresses that are put in place or taken away together. The kernel does it one by one; so
-/// many requests are handed to it at a time, and what came of them is told at least so often.
+/// many requests are handed to it at a time, and after as many what came of them is told, if that
+/// has not been done for so long.
 const INTERFACE_LIMIT: usize = 1_024;
 const REQUESTS: usize = 64;
 const TELL_EVERY: Duration = Duration::from_millis(5);

@@ -6,16 +6,15 @@ use std::time::Duration;
 use rais_common::time::Time;
 
 use super::super::phases::ChangePhase;
+use super::super::turns::FEW;
 use super::super::{Action, Report};
 use super::{Holdings, Stage};
 
 /// After what time taking an address away is tried again.
 pub(super) const CLEAR_AGAIN: Duration = Duration::from_secs(1);
 
-/// Of more addresses than so many, what is due is looked for after a pause for each. The shortest
-/// time there is for one to fall due is that of its next announcement, 100 ms. And one of them may
-/// have to wait for the others: it is not overdue while things come on.
-const FEW: usize = super::super::turns::FEW;
+/// Of more than [`FEW`] addresses, what is due is looked for after a pause for each. The shortest
+/// time there is for one to fall due is that of its next announcement, 100 ms.
 const LOOK_PAUSE: Duration = Duration::from_micros(4);
 
 impl Stage {
@@ -55,7 +54,8 @@ impl Holdings {
         self.refused.tick(now);
     }
 
-    /// Something that was to be done for an address has ended.
+    /// Something that was to be done for an address has ended: where they are many, those that wait
+    /// for the same are not overdue yet.
     pub(super) fn note_progress(&mut self, now: Time) {
         if self.held.len() > FEW {
             self.progress = now;
@@ -63,6 +63,7 @@ impl Holdings {
     }
 
     fn end_overdue(&mut self, now: Time, out: &mut Vec<Action>) {
+        // One of many may have to wait for the others.
         let comes_on = self.held.len() > FEW && now < self.progress + self.limits.action;
         let overdue: Vec<(IpAddr, Stage, u64)> = self
             .held

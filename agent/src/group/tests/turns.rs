@@ -152,6 +152,49 @@ fn a_fall_ends_the_pause() {
     assert_eq!(behind, Duration::from_micros(2_048), "it has looked at the first ones");
 }
 
+// The leader leaves, and this host, which paused when it last led, comes to lead → it decides at once.
+#[test]
+fn who_comes_to_lead_does_not_pause() {
+    let mut bench = Bench::member(many(300), true);
+    let far = at(bench.now + 10 * T);
+    bench.group.decide_from = far;
+    let mut info = leader_info();
+    info.host.phase = Phase::Leaving;
+    bench.hear(1, heartbeat(info));
+    assert_eq!(bench.group.leader, Some(host(5)));
+    assert!(bench.group.decide_from < far);
+}
+
+// An operator asks while a leader of many addresses pauses → answered in this turn.
+#[test]
+fn a_request_ends_the_pause() {
+    let mut bench = Bench::member(many(300), false);
+    bench.hear(7, heartbeat(follower()));
+    bench.group.decide_from = at(bench.now + 10 * T);
+    let request = MoveRequest { leader: host(5), address: addr(99), to: host(7) };
+    let actions = bench.hear(7, Body::Move(request));
+    let answer = |message: &&Message| matches!(message.body, Body::MoveRefused(_));
+    assert_eq!(messages(&actions).into_iter().filter(answer).count(), 1);
+}
+
+// A leader of many addresses that is not to decide yet → tries again at the next tick, and is not
+// woken for it.
+#[test]
+fn who_may_not_decide_waits_for_a_tick() {
+    let mut bench = Bench::member(many(300), false);
+    let mut elsewhere = follower();
+    elsewhere.host.leader = Some(host(7));
+    bench.hear(7, heartbeat(elsewhere));
+    let now = at(bench.now);
+    let group = &mut bench.group;
+    group.review_from = at(bench.now + 10 * T);
+    group.stir_at_once(now);
+    group.leading_since = now;
+    group.give_orders(now, true, &mut Vec::new());
+    group.stirred = false;
+    assert!(!group.is_stirred() && group.stirs(now, &Event::Tick));
+}
+
 // The host with the lowest id says that it follows nobody → no other gives orders in its place.
 #[test]
 fn only_the_leader_gives_orders() {
